@@ -2,4 +2,5 @@
 mod error;
 mod format;
 pub mod os;
+mod wal;
 pub use error::{Error, Message, Result};

@@ -1,0 +1,814 @@
+//! Group commit: how frames get from many threads into the segments.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::{Error, Message, Result};
+use crate::format::BLOCK_SIZE;
+use crate::os::{Bell, Disk, DiskFile, Futex, Open, is_full, retry, write_all_at};
+
+use super::frame::{FRAME_HEADER_SIZE, Kind, Place, frame_space, put_frame};
+use super::segment::{Link, Segment, SegmentHeader, segment_name};
+
+/// Space of the wal that is kept for the sum of one dirty page, which the next checkpoint logs: a frame of its own
+/// at worst.
+const SUM_SPACE: u64 = 80;
+
+/// What a commit waits for, and so what it survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: a sync of the disk covers the commit before it returns.
+    #[default]
+    Sync,
+    /// A `kill -9` of the process: the commit was handed to the operating system before it returns.
+    Os,
+    /// Neither, until the next interval or flush.
+    Async,
+}
+
+/// Sizes and habits of the wal.
+#[derive(Clone, Debug)]
+pub struct WalOptions {
+    /// What commits wait for.
+    pub durability: Durability,
+    /// The size of the first segments, in bytes.
+    pub segment_size_min: u64,
+    /// The size up to which they grow.
+    pub segment_size_max: u64,
+    /// Frames waiting to be written, in bytes, above which writers wait.
+    pub buffer_size_max: usize,
+}
+
+/// The two things one can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A write call covers it: it survives the process.
+    Written,
+    /// A sync covers it: it survives a power cut.
+    Synced,
+}
+
+/// What came of an attempt to append. Except in `Done`, nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// Appended, with this LSN.
+    Done(u64),
+    /// Call `make_room` with no lock held, and try again.
+    NeedRoom,
+    /// A cut was made since the caller looked at the epoch: look again.
+    EpochMoved,
+    /// Failed for good; `failure` says why.
+    Failed,
+}
+
+/// A line between two frames: all before it is one state of the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// The last LSN before the line.
+    pub lsn: u64,
+    /// The last epoch before it.
+    pub epoch: u64,
+    /// The segment that starts after it, and its salt.
+    pub segment: u64,
+    /// The salt of that segment.
+    pub salt: u64,
+    /// How many commits were appended before it, since opening.
+    pub commits: u64,
+}
+
+/// Counters since opening.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalStats {
+    /// Frames of commits.
+    pub commits: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Groups written.
+    pub groups: u64,
+    /// Commits in the largest group.
+    pub group_commits_max: u64,
+    /// Syncs of segments by leaders.
+    pub syncs: u64,
+    /// Their time in all.
+    pub sync_us_total: u64,
+    /// The longest of them.
+    pub sync_us_max: u64,
+    /// Bytes of segments that a recovery would read.
+    pub live_bytes: u64,
+}
+
+/// Called before the first frame since opening is written, with the segment and salt it goes to.
+pub type Awaken = Box<dyn Fn(u64, u64) -> Result<()> + Send + Sync>;
+
+/// The write-ahead log of one database.
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    uuid: [u8; 16],
+    options: WalOptions,
+    awaken: Awaken,
+    state: Mutex<State>,
+    /// Prepares segments; held while the disk works, so never together with `state` except briefly inside.
+    supply: Mutex<Supply>,
+    /// How many groups were finished. Waiters sleep on it, each group on its own bit of the mask.
+    groups: Futex,
+    written: AtomicU64,
+    durable: AtomicU64,
+    epoch: AtomicU64,
+    checkpoint_epoch: AtomicU64,
+    failed: OnceLock<Message>,
+    /// Wakes the background writer.
+    bell: Bell,
+    /// The background writer sleeps until it is rung.
+    asleep: AtomicBool,
+    waiters: AtomicU32,
+}
+
+struct State {
+    next_lsn: u64,
+    last_crc: u32,
+    /// `None` until the first frame since opening.
+    current: Option<Segment>,
+    /// Where the next frame goes in the current segment.
+    position: u64,
+    ready: VecDeque<Segment>,
+    /// Full segments that a checkpoint has not yet made superfluous.
+    past: VecDeque<Segment>,
+    /// Link to the segment before the wal was awakened.
+    link: Link,
+    group: Group,
+    /// The buffer of the group before, for reuse.
+    spare: Vec<u8>,
+    leading: bool,
+    /// Files written since their last sync, in the order of their segments.
+    unsynced: Vec<Arc<dyn DiskFile>>,
+    /// Bytes kept for the sums of dirty pages.
+    sums_space: u64,
+    /// The durable LSN that the newest frame carries.
+    noted: u64,
+    stats: WalStats,
+}
+
+/// Frames that wait to be written together.
+#[derive(Default)]
+struct Group {
+    number: u32,
+    first_lsn: u64,
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    commits: u64,
+}
+
+/// Neighbouring bytes of one segment.
+struct Run {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    /// Where the run starts in the group's bytes; it ends where the next one starts.
+    start: usize,
+}
+
+struct Supply {
+    next_number: u64,
+    next_size: u64,
+    /// Files of segments that are no longer needed: number and capacity.
+    spares: Vec<(u64, u64)>,
+}
+
+impl Wal {
+    /// A wal that goes on after `link`. Nothing is written until the first frame.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        uuid: [u8; 16],
+        options: WalOptions,
+        link: Link,
+        numbers: &[u64],
+        awaken: Awaken,
+    ) -> Wal {
+        let next_number = numbers.iter().copied().max().unwrap_or(0).max(link.segment) + 1;
+        let supply = Supply { next_number, next_size: options.segment_size_min, spares: Vec::new() };
+        let state = State::asleep(link);
+        Wal {
+            disk,
+            uuid,
+            options,
+            awaken,
+            state: Mutex::new(state),
+            supply: Mutex::new(supply),
+            groups: Futex::new(0),
+            written: AtomicU64::new(link.lsn),
+            durable: AtomicU64::new(link.lsn),
+            epoch: AtomicU64::new(1),
+            checkpoint_epoch: AtomicU64::new(0),
+            failed: OnceLock::new(),
+            bell: Bell::default(),
+            asleep: AtomicBool::new(false),
+            waiters: AtomicU32::new(0),
+        }
+    }
+
+    /// What commits wait for.
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// The epoch that frames appended now belong to. Cuts begin a new one.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The last epoch before the newest checkpoint's cut.
+    pub fn checkpoint_epoch(&self) -> u64 {
+        self.checkpoint_epoch.load(Ordering::Acquire)
+    }
+
+    /// All up to here is synced.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The newest LSN.
+    pub fn last(&self) -> u64 {
+        self.state.lock().next_lsn - 1
+    }
+
+    /// Why nothing is written any more, if so.
+    pub fn failure(&self) -> Option<&Message> {
+        self.failed.get()
+    }
+
+    /// Ends all writing for good (promise 7) and wakes whoever waits.
+    pub fn fail(&self, why: Message) {
+        let _ = self.failed.set(why);
+        let _state = self.state.lock();
+        self.groups.fetch_add(1, Ordering::Release);
+        self.groups.wake(i32::MAX, u32::MAX);
+        self.ring();
+    }
+
+    /// The error for calls after a failure.
+    pub fn poisoned(&self) -> Error {
+        let why = self.failed.get().map_or("", |why| why);
+        Error::Poisoned(format!("nothing more is written until the database is opened again, because {why}").into())
+    }
+
+    /// Puts a frame into the open group and gives it the next LSN. The caller holds the stripes of the pages that
+    /// the frame changes, so that LSN order is the order of every conflict. `epoch` is what the caller saw before;
+    /// `dirtied` counts the pages that become dirty. `then` runs under the wal's lock.
+    pub fn append(&self, payload: &[u8], payload_crc: u32, epoch: u64, dirtied: u64, then: impl FnOnce(u64)) -> Append {
+        let mut state = self.state.lock();
+        if self.epoch.load(Ordering::Relaxed) != epoch {
+            return Append::EpochMoved;
+        }
+        if self.failed.get().is_some() {
+            return Append::Failed;
+        }
+        let space = frame_space(payload.len()) as u64;
+        if state.group.bytes.len() >= self.options.buffer_size_max || !state.admits(space, dirtied * SUM_SPACE) {
+            return Append::NeedRoom;
+        }
+        if state.group.bytes.try_reserve(space as usize + 2 * BLOCK_SIZE as usize).is_err() {
+            return Append::NeedRoom;
+        }
+        if state.remaining() < space {
+            self.roll(&mut state);
+        }
+        let lsn = self.put(&mut state, Kind::Commit, payload, payload_crc);
+        state.sums_space += dirtied * SUM_SPACE;
+        state.group.commits += 1;
+        state.stats.commits += 1;
+        then(lsn);
+        let waiting = state.group.bytes.len();
+        drop(state);
+        if self.options.durability == Durability::Async {
+            if waiting >= self.options.buffer_size_max / 16 { self.ring() } else { self.ring_if_asleep() }
+        }
+        Append::Done(lsn)
+    }
+
+    /// Logs the sums of `pages` dirty pages, in the space that was kept for them.
+    pub fn append_sums(&self, payload: &[u8], pages: u64) -> Result<u64> {
+        let crc = crate::format::checksum::crc32c(0, payload);
+        let mut state = self.state.lock();
+        if self.failed.get().is_some() {
+            return Err(self.poisoned());
+        }
+        if state.remaining() < frame_space(payload.len()) as u64 {
+            if state.ready.is_empty() {
+                return Err(Error::Full("no segment of the wal is left for a checkpoint".into()));
+            }
+            self.roll(&mut state);
+        }
+        state.sums_space = state.sums_space.saturating_sub(pages * SUM_SPACE);
+        Ok(self.put(&mut state, Kind::Sums, payload, crc))
+    }
+
+    /// Keeps room for the sums of more pages, or of fewer.
+    pub fn keep_for_sums(&self, pages: i64) {
+        let mut state = self.state.lock();
+        state.sums_space = state.sums_space.saturating_add_signed(pages * SUM_SPACE as i64);
+    }
+
+    /// How many commits were appended since opening.
+    pub fn commits(&self) -> u64 {
+        self.state.lock().stats.commits
+    }
+
+    /// Prepares segments until a frame with this payload fits, or writes out a full buffer. The one place that can
+    /// say `Full`, and then nothing has changed.
+    pub fn make_room(&self, payload_size: usize, dirtied: u64) -> Result<()> {
+        let space = frame_space(payload_size) as u64;
+        let sums = dirtied * SUM_SPACE;
+        loop {
+            if self.failed.get().is_some() {
+                return Err(self.poisoned());
+            }
+            let state = self.state.lock();
+            if state.group.bytes.len() >= self.options.buffer_size_max {
+                let last = state.next_lsn - 1;
+                drop(state);
+                self.wait(last, Need::Written, None)?;
+                continue;
+            }
+            if state.current.is_some() && state.admits(space, sums) {
+                drop(state);
+                return self.reserve_buffer(space);
+            }
+            drop(state);
+            self.supply_segments(space + sums, 2)?;
+        }
+    }
+
+    /// Prepares segments ahead of need. True if there was something to do.
+    pub fn stock(&self) -> Result<bool> {
+        {
+            let state = self.state.lock();
+            if state.current.is_none() || state.ready.len() >= 2 || self.failed.get().is_some() {
+                return Ok(false);
+            }
+        }
+        self.supply_segments(0, 2)?;
+        Ok(true)
+    }
+
+    /// Makes sure that a segment is ready to go on in after a checkpoint's line.
+    pub fn prepare_cut(&self) -> Result<()> {
+        self.supply_segments(0, 1)
+    }
+
+    /// Draws a checkpoint's line: ends the segment, so that the rest of the wal starts with a new one. `capture`
+    /// runs under the wal's lock, when exactly the frames up to the line have been appended, and is given the last
+    /// epoch before it. `None`: `prepare_cut` is needed again.
+    pub fn cut(&self, capture: impl FnOnce(u64)) -> Result<Option<Cut>> {
+        let mut state = self.state.lock();
+        if self.failed.get().is_some() {
+            return Err(self.poisoned());
+        }
+        let fits = state.ready.front().is_some_and(|next| state.sums_space <= next.usable());
+        if state.current.is_none() || !fits {
+            return Ok(None);
+        }
+        self.roll(&mut state);
+        let segment = state.current.as_ref().expect("a segment follows the one that was ended");
+        let (segment, salt) = (segment.number, segment.salt);
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.checkpoint_epoch.store(epoch, Ordering::Release);
+        capture(epoch);
+        Ok(Some(Cut { lsn: state.next_lsn - 1, epoch, segment, salt, commits: state.stats.commits }))
+    }
+
+    /// Draws a line for a reader: returns the last epoch before it.
+    pub fn cut_for_reading(&self, capture: impl FnOnce(u64)) -> u64 {
+        let _state = self.state.lock();
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
+        capture(epoch);
+        epoch
+    }
+
+    /// Waits until `lsn` is written or synced. `Ok(false)`: not by the deadline.
+    pub fn wait(&self, lsn: u64, need: Need, deadline: Option<Instant>) -> Result<bool> {
+        loop {
+            if self.reached(lsn, need) {
+                return Ok(true);
+            }
+            let state = self.state.lock();
+            if self.reached(lsn, need) {
+                return Ok(true);
+            }
+            if let Some(why) = self.failed.get() {
+                let text = format!("the commit may or may not be there after the next opening, because {why}");
+                return Err(Error::CommitUnknown(text.into()));
+            }
+            if !state.leading {
+                self.lead(state, need);
+                continue;
+            }
+            let open = state.group.covers(lsn);
+            let number = if open { state.group.number } else { state.group.number.wrapping_sub(1) };
+            let seen = self.groups.load(Ordering::Acquire);
+            drop(state);
+            let left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => {
+                    self.pass_the_lead_on();
+                    return Ok(self.reached(lsn, need));
+                }
+                left => left,
+            };
+            self.waiters.fetch_add(1, Ordering::SeqCst);
+            self.groups.wait(seen, group_bit(number), left);
+            self.waiters.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds a frame that says how far the wal is synced, if the newest frame does not say it, and writes it
+    /// without a sync. It keeps short the stretch in which damage cannot be told from a torn tail.
+    pub fn watermark(&self) -> Result<()> {
+        let lsn = {
+            let mut state = self.state.lock();
+            let durable = self.durable.load(Ordering::Acquire);
+            let idle = durable == state.next_lsn - 1 && state.noted < durable;
+            let space = frame_space(0) as u64;
+            if !idle || state.current.is_none() || !state.admits(space, 0) || state.remaining() < space {
+                return Ok(());
+            }
+            self.put(&mut state, Kind::Watermark, &[], 0)
+        };
+        // Nobody was promised this frame: it counts as durable only with the next sync, but must not keep the
+        // engine from being idle.
+        self.wait(lsn, Need::Written, None).map(|_| ())
+    }
+
+    /// True if the newest frames are not written, or a watermark is due.
+    pub fn is_restless(&self) -> bool {
+        let state = self.state.lock();
+        !state.group.bytes.is_empty() || state.noted < self.durable.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait to be written.
+    pub fn buffered(&self) -> usize {
+        self.state.lock().group.bytes.len()
+    }
+
+    /// The background writer's rest: for `time` while there is something to watch, else until it is rung.
+    pub fn rest(&self, time: Duration) {
+        self.asleep.store(true, Ordering::SeqCst);
+        if self.is_restless() {
+            self.asleep.store(false, Ordering::SeqCst);
+            self.bell.wait(Some(time));
+        } else {
+            self.bell.wait(None);
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Wakes the background writer.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
+    fn ring_if_asleep(&self) {
+        if self.asleep.load(Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+
+    /// Gives up the segments before `segment`, which a manifest no longer names: their files are used again.
+    pub fn recycle(&self, segment: u64) -> Result<()> {
+        let mut supply = self.supply.lock();
+        {
+            let mut state = self.state.lock();
+            while state.past.front().is_some_and(|past| past.number < segment) {
+                let past = state.past.pop_front().expect("the front was there");
+                state.unsynced.retain(|file| !Arc::ptr_eq(file, &past.file));
+                supply.spares.push((past.number, past.capacity));
+            }
+        }
+        // The largest are worth keeping; three are enough to run ahead of a checkpoint.
+        supply.spares.sort_by_key(|(_, capacity)| std::cmp::Reverse(*capacity));
+        let kept = supply.spares.len().min(3);
+        for (number, _) in supply.spares.split_off(kept) {
+            let name = segment_name(number);
+            self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+        }
+        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+    }
+
+    /// After the last checkpoint of a clean close: leaves one small file, whose number stays taken.
+    pub fn leave_one_small(&self, keep: u64) -> Result<()> {
+        let _supply = self.supply.lock();
+        *self.state.lock() = State::asleep(self.last_link());
+        for number in super::replay::segment_numbers(&*self.disk)? {
+            let name = segment_name(number);
+            if number != keep {
+                self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+                continue;
+            }
+            let file = self.disk.open(&name, Open::Write).map_err(|error| self.broken("open", &name, &error))?;
+            let cut = file.size().and_then(|size| file.set_size(size.min(self.options.segment_size_min)));
+            cut.and_then(|()| retry(|| file.sync())).map_err(|error| self.broken("cut", &name, &error))?;
+        }
+        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+    }
+
+    /// Removes segments that no history needs: leftovers of a recovery.
+    pub fn remove_strays(&self, before: u64) -> Result<()> {
+        for number in super::replay::segment_numbers(&*self.disk)?.into_iter().filter(|number| *number < before) {
+            let name = segment_name(number);
+            self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+        }
+        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+    }
+
+    /// Counters since opening.
+    pub fn stats(&self) -> WalStats {
+        let state = self.state.lock();
+        let past: u64 = state.past.iter().map(|segment| segment.capacity).sum();
+        WalStats { live_bytes: past + state.position, ..state.stats }
+    }
+
+    /// Bytes of the wal that the next recovery would have to read.
+    pub fn live_bytes(&self) -> u64 {
+        self.stats().live_bytes
+    }
+
+    fn last_link(&self) -> Link {
+        let state = self.state.lock();
+        let segment = state.current.as_ref().map_or(state.link.segment, |segment| segment.number);
+        Link { segment, lsn: state.next_lsn - 1, crc: state.last_crc }
+    }
+
+    fn reached(&self, lsn: u64, need: Need) -> bool {
+        let mark = match need {
+            Need::Written => &self.written,
+            Need::Synced => &self.durable,
+        };
+        mark.load(Ordering::Acquire) >= lsn
+    }
+
+    /// Writes the open group, and syncs it if `need` says so, for all who wait. Consumes the lock: rule 3.
+    fn lead(&self, mut state: MutexGuard<'_, State>, need: Need) {
+        state.leading = true;
+        let bytes = std::mem::take(&mut state.spare);
+        let next = Group { number: state.group.number.wrapping_add(1), bytes, ..Group::default() };
+        let group = std::mem::replace(&mut state.group, next);
+        let last = state.next_lsn - 1;
+        for run in &group.runs {
+            if !state.unsynced.iter().any(|file| Arc::ptr_eq(file, &run.file)) {
+                state.unsynced.push(Arc::clone(&run.file));
+            }
+        }
+        let files = if need == Need::Synced { state.unsynced.clone() } else { Vec::new() };
+        drop(state);
+
+        let started = Instant::now();
+        let mut written = started;
+        let result = group.write().and_then(|()| {
+            written = Instant::now();
+            files.iter().try_for_each(|file| retry(|| file.sync()))
+        });
+
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => {
+                self.written.store(last, Ordering::Release);
+                if need == Need::Synced {
+                    self.durable.store(last, Ordering::Release);
+                    state.unsynced.retain(|file| !files.iter().any(|synced| Arc::ptr_eq(file, synced)));
+                    // Files that the next group went on writing are unsynced again as soon as it is led.
+                    let sync_us = written.elapsed().as_micros() as u64;
+                    state.stats.syncs += 1;
+                    state.stats.sync_us_total += sync_us;
+                    state.stats.sync_us_max = state.stats.sync_us_max.max(sync_us);
+                    self.ring_if_asleep();
+                }
+            }
+            Err(error) => {
+                let _ = self.failed.set(format!("a write or sync of the wal failed: {error}").into());
+            }
+        }
+        state.stats.groups += 1;
+        state.stats.group_commits_max = state.stats.group_commits_max.max(group.commits);
+        state.leading = false;
+        let mut bytes = group.bytes;
+        bytes.clear();
+        if bytes.capacity() <= 2 * self.options.buffer_size_max {
+            state.spare = bytes;
+        }
+        let next = state.group.number;
+        drop(state);
+        self.groups.fetch_add(1, Ordering::SeqCst);
+        if self.failed.get().is_some() {
+            self.groups.wake(i32::MAX, u32::MAX);
+        } else if self.waiters.load(Ordering::SeqCst) > 0 {
+            // The next leader first: its sync can start while the members of this group wake up.
+            self.groups.wake(1, group_bit(next));
+            self.groups.wake(i32::MAX, group_bit(group.number));
+        }
+    }
+
+    /// Whoever stops waiting may have been the one who was woken to lead: wake another.
+    fn pass_the_lead_on(&self) {
+        let state = self.state.lock();
+        if !state.leading {
+            self.groups.wake(1, group_bit(state.group.number));
+        }
+    }
+
+    fn put(&self, state: &mut State, kind: Kind, payload: &[u8], crc: u32) -> u64 {
+        let segment = state.current.as_ref().expect("a frame is put only where room was found");
+        let (salt, file) = (segment.salt, &segment.file);
+        if state.group.bytes.is_empty() {
+            state.group.first_lsn = state.next_lsn;
+        }
+        let continues = state.group.runs.last().is_some_and(|run| Arc::ptr_eq(&run.file, file));
+        if !continues {
+            let run = Run { file: Arc::clone(file), offset: state.position, start: state.group.bytes.len() };
+            state.group.runs.push(run);
+        }
+        let place = Place { lsn: state.next_lsn, durable: self.durable.load(Ordering::Acquire), salt: salt as u32 };
+        state.last_crc = put_frame(&mut state.group.bytes, place, kind, payload, crc);
+        state.position += frame_space(payload.len()) as u64;
+        state.next_lsn += 1;
+        state.noted = place.durable;
+        state.stats.bytes += frame_space(payload.len()) as u64;
+        place.lsn
+    }
+
+    /// Ends the current segment and begins the next prepared one.
+    fn roll(&self, state: &mut State) {
+        self.put(state, Kind::End, &[], 0);
+        let ended = state.current.take().expect("only an open segment is ended");
+        let previous = Link { segment: ended.number, lsn: state.next_lsn - 1, crc: state.last_crc };
+        state.past.push_back(ended);
+        let next = state.ready.pop_front().expect("a segment is prepared before one is ended");
+        let header = self.header(&next, previous);
+        let run = Run { file: Arc::clone(&next.file), offset: 0, start: state.group.bytes.len() };
+        state.group.runs.push(run);
+        state.group.bytes.extend_from_slice(&header.encode());
+        state.position = BLOCK_SIZE;
+        state.current = Some(next);
+        self.ring();
+    }
+
+    fn header(&self, segment: &Segment, previous: Link) -> SegmentHeader {
+        let (number, salt) = (segment.number, segment.salt);
+        SegmentHeader { uuid: self.uuid, number, salt, previous, durable: self.durable.load(Ordering::Acquire) }
+    }
+
+    /// Prepares until `count` segments are ready, each with room for `space` and for all sums.
+    fn supply_segments(&self, space: u64, count: usize) -> Result<()> {
+        let mut supply = self.supply.lock();
+        if self.state.lock().current.is_none() {
+            let first = self.prepare(&mut supply, space)?;
+            self.begin(first)?;
+        }
+        loop {
+            let wanted = {
+                let mut state = self.state.lock();
+                let wanted = space + state.sums_space;
+                if state.ready.front().is_some_and(|next| next.usable() < wanted) {
+                    // Too small for what is to come: used again later, under another number.
+                    supply.spares.extend(state.ready.drain(..).map(|small| (small.number, small.capacity)));
+                }
+                if state.ready.len() >= count {
+                    return Ok(());
+                }
+                wanted
+            };
+            let segment = self.prepare(&mut supply, wanted)?;
+            self.state.lock().ready.push_back(segment);
+        }
+    }
+
+    /// Opens the wal for the first frame since opening: what was closed cleanly is so no longer.
+    fn begin(&self, first: Segment) -> Result<()> {
+        let link = self.state.lock().link;
+        let name = segment_name(first.number);
+        let header = self.header(&first, link).encode();
+        write_all_at(&*first.file, &header, 0).map_err(|error| self.broken("write", &name, &error))?;
+        retry(|| first.file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
+        (self.awaken)(first.number, first.salt)?;
+        let mut state = self.state.lock();
+        state.position = BLOCK_SIZE;
+        state.current = Some(first);
+        Ok(())
+    }
+
+    /// A segment with room for at least `wanted` bytes of frames: a spare file if one is large enough, or a new
+    /// one, zero-written so that a later sync has no metadata to journal.
+    fn prepare(&self, supply: &mut Supply, wanted: u64) -> Result<Segment> {
+        let overhead = BLOCK_SIZE + FRAME_HEADER_SIZE as u64;
+        let size = supply.next_size.max((2 * wanted + overhead).next_multiple_of(BLOCK_SIZE));
+        let number = supply.next_number;
+        supply.next_number += 1;
+        let name = segment_name(number);
+        let spare = supply.spares.iter().position(|(_, capacity)| *capacity >= size);
+        let (file, capacity) = match spare {
+            Some(index) => {
+                let (old, capacity) = supply.spares.swap_remove(index);
+                let old = segment_name(old);
+                self.disk.rename(&old, &name).map_err(|error| self.broken("rename", &old, &error))?;
+                (self.disk.open(&name, Open::Write).map_err(|error| self.broken("open", &name, &error))?, capacity)
+            }
+            None => {
+                let file = match self.disk.open(&name, Open::Create) {
+                    Err(error) => return Err(Error::allocation("make", &name, &error)),
+                    Ok(file) => file,
+                };
+                if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| write_zeros(&*file, size)) {
+                    drop(file);
+                    let _ = self.disk.remove(&name);
+                    if is_full(&error) {
+                        return Err(Error::allocation("make room for the wal in", &name, &error));
+                    }
+                    return Err(self.broken("write", &name, &error));
+                }
+                retry(|| file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
+                supply.next_size = (supply.next_size * 2).min(self.options.segment_size_max);
+                (file, size)
+            }
+        };
+        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))?;
+        let mut salt = [0; 8];
+        self.disk.entropy(&mut salt);
+        Ok(Segment { number, salt: u64::from_le_bytes(salt), capacity, file })
+    }
+
+    fn reserve_buffer(&self, space: u64) -> Result<()> {
+        let reserved = self.state.lock().group.bytes.try_reserve(space as usize + 2 * BLOCK_SIZE as usize);
+        reserved.map_err(|_| Error::NoMemory(format!("no memory for a commit of {space} bytes").into()))
+    }
+
+    /// Promise 7: a failed write or sync ends all writing.
+    fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
+        self.fail(format!("it could not {act} {name}: {error}").into());
+        self.poisoned()
+    }
+}
+
+impl State {
+    fn asleep(link: Link) -> State {
+        State {
+            next_lsn: link.lsn + 1,
+            last_crc: link.crc,
+            current: None,
+            position: 0,
+            ready: VecDeque::new(),
+            past: VecDeque::new(),
+            link,
+            group: Group::default(),
+            spare: Vec::new(),
+            leading: false,
+            unsynced: Vec::new(),
+            sums_space: 0,
+            noted: link.lsn,
+            stats: WalStats::default(),
+        }
+    }
+
+    /// Room for frames in the current segment.
+    fn remaining(&self) -> u64 {
+        let end = FRAME_HEADER_SIZE as u64;
+        self.current.as_ref().map_or(0, |segment| segment.capacity.saturating_sub(self.position + end))
+    }
+
+    /// Rule 5: true if a frame fits so that the sums of all dirty pages still do, and that a segment is left for
+    /// the next checkpoint.
+    fn admits(&self, space: u64, sums: u64) -> bool {
+        let all = space + sums + self.sums_space;
+        self.current.is_some()
+            && (all <= self.remaining()
+                || self.ready.len() >= 2 && self.ready.front().is_some_and(|next| all <= next.usable()))
+    }
+}
+
+impl Group {
+    fn covers(&self, lsn: u64) -> bool {
+        !self.bytes.is_empty() && lsn >= self.first_lsn
+    }
+
+    fn write(&self) -> std::io::Result<()> {
+        for (index, run) in self.runs.iter().enumerate() {
+            let end = self.runs.get(index + 1).map_or(self.bytes.len(), |next| next.start);
+            write_all_at(&*run.file, &self.bytes[run.start..end], run.offset)?;
+        }
+        Ok(())
+    }
+}
+
+fn group_bit(number: u32) -> u32 {
+    1 << (number % 32)
+}
+
+fn write_zeros(file: &dyn DiskFile, size: u64) -> std::io::Result<()> {
+    let zeros = vec![0; size.min(1 << 20) as usize];
+    let mut at = 0;
+    while at < size {
+        let count = (size - at).min(zeros.len() as u64);
+        write_all_at(file, &zeros[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Reading the wal after a crash.
+//!
+//! What always holds here:
+//!
+//! 1. Frames are given in LSN order without a hole, from the one after the checkpoint on.
+//! 2. A frame that fails ends the wal only if nothing later says that it had been synced; otherwise it is damage.
+//!    A crash tears only what was written since the last sync, and that nobody was promised.
+//! 3. A read that fails is an error, never the end of the wal.
+
+use crate::error::{Error, Result};
+use crate::format::BLOCK_SIZE;
+use crate::os::{Disk, DiskFile, Open, read_exact_at, retry, write_all_at};
+
+use super::frame::{Frame, Kind, may_vouch_for, take_frame};
+use super::segment::{Link, SegmentHeader, segment_name};
+
+/// A segment larger than this was not written by us.
+const SEGMENT_SIZE_LIMIT: u64 = 2 << 30;
+
+/// Where the manifest says that the wal goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The first segment.
+    pub segment: u64,
+    /// Its salt.
+    pub salt: u64,
+    /// The LSN that the data files hold; the first frame has the next.
+    pub checkpoint: u64,
+}
+
+/// Where the wal ends.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// The last frame that counts.
+    pub link: Link,
+    /// The highest LSN that the frames themselves prove to have been synced.
+    pub durable: u64,
+    /// The segments that were read, with the bytes that count in each and their last LSN.
+    pub segments: Vec<(u64, u64, u64)>,
+}
+
+/// The numbers of all files in the wal's folder, ascending.
+pub fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>> {
+    let names = disk.list("wal").map_err(|error| Error::io("list", "wal", &error))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Gives every frame that counts to `each`, in order, and says where the wal ends.
+pub fn replay(
+    disk: &dyn Disk,
+    uuid: &[u8; 16],
+    start: Start,
+    each: &mut dyn FnMut(&Frame<'_>) -> Result<()>,
+) -> Result<Tail> {
+    let folder = Folder::read(disk, uuid)?;
+    let Some(first) = folder.headers.iter().find(|header| header.number == start.segment) else {
+        let what = "the manifest names it as the start of the wal, and it is missing or unreadable";
+        return Err(Error::corrupt(&segment_name(start.segment), what));
+    };
+    if first.salt != start.salt || first.previous.lsn != start.checkpoint {
+        let what = "it is not the segment that the manifest names as the start of the wal";
+        return Err(Error::corrupt(&segment_name(start.segment), what));
+    }
+    let mut header = *first;
+    let mut tail = Tail {
+        link: Link { segment: header.number, ..header.previous },
+        durable: header.durable.max(start.checkpoint),
+        segments: Vec::new(),
+    };
+    loop {
+        let bytes = folder.load(disk, header.number)?;
+        let (end, ended) = walk(&bytes, &header, &mut tail, each)?;
+        tail.segments.push((header.number, end as u64, tail.link.lsn));
+        match folder.successor(&tail.link) {
+            Some(next) => {
+                header = *next;
+                tail.durable = tail.durable.max(header.durable);
+                tail.link.segment = header.number;
+            }
+            None => {
+                let missing = tail.link.lsn + 1;
+                let rest = if ended { bytes.len() } else { end };
+                folder.refuse_if_vouched_for(disk, &bytes[rest..], &header, missing)?;
+                return Ok(tail);
+            }
+        }
+    }
+}
+
+/// Writes the frames that may be in the system's cache only, byte for byte as they were read, and syncs them: after
+/// a failed sync the cache shows what the disk does not have, and what is built on them must not outlive them.
+pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
+    for &(number, end, last) in tail.segments.iter().filter(|(_, _, last)| *last > tail.durable) {
+        let name = segment_name(number);
+        let file = disk.open(&name, Open::Write).map_err(|error| Error::io("open", &name, &error))?;
+        let mut bytes = buffer(end)?;
+        read_exact_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, &error))?;
+        write_all_at(&*file, &bytes, 0).map_err(|error| Error::io("write", &name, &error))?;
+        retry(|| file.sync()).map_err(|error| Error::io("sync", &name, &error))?;
+        debug_assert!(last >= tail.durable);
+    }
+    Ok(())
+}
+
+/// True if a segment after `segment` holds a frame: then a newer manifest than the one in hand was once synced.
+pub fn goes_on_after(disk: &dyn Disk, uuid: &[u8; 16], segment: u64) -> Result<bool> {
+    let folder = Folder::read(disk, uuid)?;
+    for header in folder.headers.iter().filter(|header| header.number > segment) {
+        let bytes = folder.load(disk, header.number)?;
+        let frames = bytes.get(BLOCK_SIZE as usize..).unwrap_or_default();
+        if take_frame(frames).is_some_and(|(frame, _)| frame.salt == header.salt as u32) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Gives the frames of one segment; returns where they end and whether by an end frame.
+fn walk(
+    bytes: &[u8],
+    header: &SegmentHeader,
+    tail: &mut Tail,
+    each: &mut dyn FnMut(&Frame<'_>) -> Result<()>,
+) -> Result<(usize, bool)> {
+    let mut at = BLOCK_SIZE as usize;
+    while let Some((frame, space)) = bytes.get(at..).and_then(take_frame) {
+        if frame.salt != header.salt as u32 || frame.lsn != tail.link.lsn + 1 {
+            break;
+        }
+        at += space;
+        tail.link.lsn = frame.lsn;
+        tail.link.crc = frame.crc;
+        tail.durable = tail.durable.max(frame.durable);
+        match frame.kind {
+            Some(Kind::End) => return Ok((at, true)),
+            Some(_) => each(&frame)?,
+            None => {
+                let what = format!("frame {} is of a kind that this version does not know", frame.lsn);
+                return Err(Error::corrupt(&segment_name(header.number), what));
+            }
+        }
+    }
+    Ok((at, false))
+}
+
+/// The segments of one database: their headers, by number.
+struct Folder {
+    headers: Vec<SegmentHeader>,
+}
+
+impl Folder {
+    /// Reads the header of every segment; files without a valid one were prepared and never begun.
+    fn read(disk: &dyn Disk, uuid: &[u8; 16]) -> Result<Folder> {
+        let mut headers = Vec::new();
+        for number in segment_numbers(disk)? {
+            let name = segment_name(number);
+            let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
+            let mut block = vec![0; BLOCK_SIZE as usize];
+            match read_exact_at(&*file, &mut block, 0) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => continue,
+                Err(error) => return Err(Error::io("read", &name, &error)),
+            }
+            headers
+                .extend(SegmentHeader::decode(&block).filter(|header| header.number == number && header.uuid == *uuid));
+        }
+        Ok(Folder { headers })
+    }
+
+    /// The segment that says it continues `link`.
+    fn successor(&self, link: &Link) -> Option<&SegmentHeader> {
+        self.headers.iter().find(|header| header.number > link.segment && header.previous == *link)
+    }
+
+    fn load(&self, disk: &dyn Disk, number: u64) -> Result<Vec<u8>> {
+        let name = segment_name(number);
+        let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
+        let size = file.size().map_err(|error| Error::io("ask the size of", &name, &error))?;
+        if size > SEGMENT_SIZE_LIMIT {
+            return Err(Error::corrupt(&name, format!("{size} bytes are more than a segment can have")));
+        }
+        let mut bytes = buffer(size)?;
+        read_exact_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, &error))?;
+        Ok(bytes)
+    }
+
+    /// Rule 2. `rest` is what follows the last good frame in its segment; frame `missing` should start it.
+    fn refuse_if_vouched_for(&self, disk: &dyn Disk, rest: &[u8], header: &SegmentHeader, missing: u64) -> Result<()> {
+        let damaged = |witness: &str| {
+            let what = format!("frame {missing} does not verify, although {witness} says that it had been synced");
+            Err(Error::corrupt(&segment_name(header.number), what))
+        };
+        if vouches(rest, missing) {
+            return damaged("a later frame");
+        }
+        for later in self.headers.iter().filter(|later| later.number > header.number) {
+            let name = segment_name(later.number);
+            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing) {
+                return damaged(&name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True if a frame anywhere in `bytes` says that `lsn` had been synced. Salts do not matter here: whatever a
+/// recycled segment still holds is older than the checkpoint, and says nothing of later frames.
+fn vouches(bytes: &[u8], lsn: u64) -> bool {
+    (0..bytes.len()).step_by(8).any(|at| may_vouch_for(&bytes[at..], lsn) && take_frame(&bytes[at..]).is_some())
+}
+
+fn buffer(size: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let size = usize::try_from(size).map_err(|_| Error::NoMemory("a wal segment is too large".into()))?;
+    bytes
+        .try_reserve_exact(size)
+        .map_err(|_| Error::NoMemory(format!("no memory for {size} bytes of the wal").into()))?;
+    bytes.resize(size, 0);
+    Ok(bytes)
+}
