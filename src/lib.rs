@@ -2,5 +2,6 @@
 mod error;
 mod format;
 pub mod os;
+mod pages;
 mod wal;
 pub use error::{Error, Message, Result};

@@ -1,0 +1,649 @@
+//! A commit: from edits to a frame of the wal and changed pages.
+//!
+//! ```text
+//! tails of the files appended to    the offsets are known now, and with them the frame
+//!   stripes of the pages touched    the pages are in frames, the expectations hold
+//!     wal                           the frame gets its LSN; lengths move
+//!   the pages change
+//! lengths become visible
+//! ```
+//!
+//! Whatever is missing on the way down (a page in memory, room in a file or in the wal) is not waited for: all locks
+//! are released, the thing is provided, and the commit starts again. So only what was provided before can fail, and
+//! nothing fails after the LSN is taken.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use crate::error::{Error, Result};
+use crate::format::checksum::{crc32c, page_sum};
+use crate::os::{retry, write_all_at};
+use crate::wal::Append;
+
+use super::cache::{OldImage, PageKey, Stripe};
+use super::file::{PageMeta, PagedFile};
+use super::redo::Redo;
+use super::{PagedFiles, page_buffer};
+
+/// One part of a commit.
+#[derive(Clone, Copy)]
+pub enum Edit<'a> {
+    /// These bytes replace what is at `offset`, below the length.
+    Write {
+        /// The file.
+        file: &'a Arc<PagedFile>,
+        /// Where, in bytes.
+        offset: u64,
+        /// What.
+        bytes: &'a [u8],
+        /// Only if the byte at this place among those to be replaced has this value.
+        given: Option<(usize, u8)>,
+        /// Added to the file's tally.
+        tally: i64,
+    },
+    /// These bytes go to the end of the file.
+    Append {
+        /// The file.
+        file: &'a Arc<PagedFile>,
+        /// What.
+        bytes: &'a [u8],
+        /// Added to the file's tally.
+        tally: i64,
+    },
+    /// Full pages at the end, which lie in the data file already, belong to the file from now on.
+    Adopt {
+        /// The file.
+        file: &'a Arc<PagedFile>,
+        /// The sum of each page, as bytes.
+        sums: &'a [u8],
+        /// Added to the file's tally.
+        tally: i64,
+    },
+    /// The commit happens only if these bytes are at `offset` before it. They lie in one page, below the length.
+    Expect {
+        /// The file.
+        file: &'a Arc<PagedFile>,
+        /// Where, in bytes.
+        offset: u64,
+        /// What.
+        bytes: &'a [u8],
+    },
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has this LSN.
+    Done(u64),
+    /// The edit with this index expected something else. Nothing happened.
+    Refused(usize),
+}
+
+/// The part of an edit that lies in one page.
+#[derive(Clone, Copy)]
+struct Piece {
+    edit: u32,
+    stripe: u32,
+    page: u64,
+    /// Where in the page.
+    at: u32,
+    /// Where in the edit's bytes.
+    start: u32,
+    size: u32,
+}
+
+/// A page whose state changed because of a commit that may still be called off.
+struct Marked {
+    piece: usize,
+    epoch: u64,
+    listed: u64,
+    copy: Option<Arc<Vec<u8>>>,
+}
+
+/// Buffers that every commit of a thread uses again.
+#[derive(Default)]
+struct Scratch {
+    payload: Vec<u8>,
+    pieces: Vec<Piece>,
+    stripes: Vec<u32>,
+    marked: Vec<Marked>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Why an attempt went no further.
+enum Stop {
+    Missing(Missing),
+    Refused(usize),
+}
+
+/// What an attempt found missing.
+enum Missing {
+    Pages,
+    FileRoom(Arc<PagedFile>, u64),
+    WalRoom(usize, u64),
+    Nothing,
+}
+
+impl PagedFiles {
+    /// Commits all edits or, where one expects something else, none. Does not wait for durability. `placed` is told
+    /// the offset that each `Append` got. Edits of one commit apply in their order; expectations look at the state
+    /// before all of them.
+    pub fn commit(&self, edits: &[Edit<'_>], placed: impl FnMut(usize, u64)) -> Result<Outcome> {
+        self.commit_holding(edits, None, placed)
+    }
+
+    fn commit_holding(
+        &self,
+        edits: &[Edit<'_>],
+        held: Option<&Arc<PagedFile>>,
+        mut placed: impl FnMut(usize, u64),
+    ) -> Result<Outcome> {
+        self.admit_writer()?;
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                match self.attempt(edits, held, scratch, &mut placed)? {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(Missing::Nothing) => {}
+                    Err(Missing::Pages) => {
+                        for piece in &scratch.pieces {
+                            let file = edits[piece.edit as usize].file();
+                            if !file.entry(piece.page)?.has_frame() {
+                                self.bring_in(file, piece.page)?;
+                            }
+                        }
+                    }
+                    Err(Missing::FileRoom(file, pages)) => self.or_make_room(|| file.allocate(pages))?,
+                    Err(Missing::WalRoom(size, dirtied)) => self.make_wal_room(size, dirtied)?,
+                }
+            }
+        })
+    }
+
+    fn attempt(
+        &self,
+        edits: &[Edit<'_>],
+        held: Option<&Arc<PagedFile>>,
+        scratch: &mut Scratch,
+        placed: &mut impl FnMut(usize, u64),
+    ) -> Result<std::result::Result<Outcome, Missing>> {
+        let tails = Tails::lock(edits, held);
+        scratch.payload.clear();
+        scratch.pieces.clear();
+        scratch.marked.clear();
+        if let Some(missing) = self.lay_out(edits, scratch)? {
+            return Ok(Err(missing));
+        }
+        let crc = crc32c(0, &scratch.payload);
+        let mut stripes = Stripes::lock(self, scratch);
+        let epoch = self.wal.epoch();
+        let before = self.wal.checkpoint_epoch();
+        let stop = self.examine(edits, scratch, epoch);
+        if !matches!(stop, Ok(None)) {
+            undo(edits, scratch);
+        }
+        match stop? {
+            None => {}
+            Some(Stop::Missing(missing)) => return Ok(Err(missing)),
+            Some(Stop::Refused(edit)) => return Ok(Ok(Outcome::Refused(edit))),
+        }
+        if scratch.payload.is_empty() {
+            return Ok(Ok(Outcome::Done(self.wal.last())));
+        }
+        let dirtied = scratch.marked.iter().filter(|marked| marked.listed <= before).count() as u64;
+        let appended = self.wal.append(&scratch.payload, crc, epoch, dirtied, |_| move_lengths(edits));
+        let lsn = match appended {
+            Append::Done(lsn) => lsn,
+            other => {
+                undo(edits, scratch);
+                return match other {
+                    Append::NeedRoom => Ok(Err(Missing::WalRoom(scratch.payload.len(), dirtied))),
+                    Append::EpochMoved => Ok(Err(Missing::Nothing)),
+                    _ => Err(self.wal.poisoned()),
+                };
+            }
+        };
+
+        // From here on nothing can fail.
+        for marked in scratch.marked.drain(..) {
+            let piece = &scratch.pieces[marked.piece];
+            let key = PageKey { file: edits[piece.edit as usize].file().id, page: piece.page };
+            let stripe = stripes.get(piece.stripe);
+            if marked.listed <= before {
+                stripe.dirty.push((key, epoch));
+            }
+            if let Some(bytes) = marked.copy {
+                self.cache.leave(stripe, key, OldImage { first: marked.epoch, last: epoch - 1, bytes });
+            }
+        }
+        for piece in &scratch.pieces {
+            let edit = &edits[piece.edit as usize];
+            if let Some(bytes) = edit.written() {
+                let file = edit.file();
+                let entry = file.entries.get(piece.page).expect("a framed page has an entry");
+                entry.write(file.page_size, piece.at as usize, &bytes[piece.start as usize..][..piece.size as usize]);
+            }
+        }
+        drop(stripes);
+        self.stats.page_writes.fetch_add(scratch.pieces.len() as u64, Ordering::Relaxed);
+        publish(edits, placed);
+        drop(tails);
+        Ok(Ok(Outcome::Done(lsn)))
+    }
+
+    /// Under the stripes: are all pages in frames, do the expectations hold? Marks the pages that will change.
+    fn examine(&self, edits: &[Edit<'_>], scratch: &mut Scratch, epoch: u64) -> Result<Option<Stop>> {
+        for (index, piece) in scratch.pieces.iter().enumerate() {
+            let edit = &edits[piece.edit as usize];
+            let file = edit.file();
+            let entry = file.entry(piece.page)?;
+            if !entry.has_frame() {
+                return Ok(Some(Stop::Missing(Missing::Pages)));
+            }
+            if let Edit::Expect { bytes, .. } = edit {
+                let expected = &bytes[piece.start as usize..][..piece.size as usize];
+                if !entry.frame_holds(file.page_size, piece.at as usize, expected) {
+                    return Ok(Some(Stop::Refused(piece.edit as usize)));
+                }
+                continue;
+            }
+            if let Edit::Write { given: Some((place, byte)), .. } = edit {
+                let here = piece.start as usize..(piece.start + piece.size) as usize;
+                let at = (piece.at as usize + place).wrapping_sub(here.start);
+                if here.contains(place) && !entry.frame_holds(file.page_size, at, &[*byte]) {
+                    return Ok(Some(Stop::Refused(piece.edit as usize)));
+                }
+            }
+            let meta = file.metas.get_or_make(piece.page)?;
+            if meta.epoch.load(Ordering::Relaxed) < epoch {
+                scratch.marked.push(self.mark(file, piece, meta, epoch, index)?);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the place of every edit, and writes the frame's payload. Says what room is missing.
+    fn lay_out(&self, edits: &[Edit<'_>], scratch: &mut Scratch) -> Result<Option<Missing>> {
+        let mut ends = Ends::default();
+        for (index, edit) in edits.iter().enumerate() {
+            let file = edit.file();
+            if file.is_dropped() {
+                return Err(Error::NotFound("the table was dropped".into()));
+            }
+            match *edit {
+                Edit::Write { offset, bytes, .. } => {
+                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload);
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                }
+                Edit::Append { bytes, .. } => {
+                    let offset = ends.take(file, bytes.len() as u64);
+                    let pages = file.pages_of(offset + bytes.len() as u64);
+                    if !file.has_room(pages) {
+                        return Ok(Some(Missing::FileRoom(Arc::clone(file), pages)));
+                    }
+                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload);
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                }
+                Edit::Adopt { sums, .. } => {
+                    let size = sums.len() as u64 / 8 * file.page_size as u64;
+                    let offset = ends.take(file, size);
+                    let first = offset / file.page_size as u64;
+                    debug_assert!(offset % file.page_size as u64 == 0);
+                    Redo::Adopt { file: file.id, first, sums }.put(&mut scratch.payload);
+                }
+                Edit::Expect { offset, bytes, .. } => {
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                }
+            }
+        }
+        for_each_file(edits, |file, length, tally| {
+            if length != file.committed.load(Ordering::Relaxed) || tally != 0 {
+                Redo::Length { file: file.id, length, tally }.put(&mut scratch.payload);
+            }
+        });
+        let size = scratch.payload.len() as u64;
+        if size > self.options.commit_max {
+            let limit = self.options.commit_max;
+            let text = format!("a commit of {size} bytes is larger than the limit of {limit}; split it");
+            return Err(Error::TooLarge(text.into()));
+        }
+        self.refuse_too_many_pages(edits, scratch)?;
+        Ok(None)
+    }
+
+    /// All pages of a commit are in memory at once; more than writers may use together can never be.
+    fn refuse_too_many_pages(&self, edits: &[Edit<'_>], scratch: &Scratch) -> Result<()> {
+        let size = |piece: &Piece| edits[piece.edit as usize].file().page_size as u64;
+        let limit = self.options.dirty_hard / 2;
+        if scratch.pieces.len() as u64 * scratch.pieces.iter().map(size).max().unwrap_or(0) <= limit {
+            return Ok(());
+        }
+        let mut pages: Vec<(u32, u64, u64)> = scratch
+            .pieces
+            .iter()
+            .map(|piece| (edits[piece.edit as usize].file().id.0, piece.page, size(piece)))
+            .collect();
+        pages.sort_unstable();
+        pages.dedup();
+        let bytes: u64 = pages.iter().map(|(_, _, size)| size).sum();
+        if bytes <= limit {
+            return Ok(());
+        }
+        let text = format!("a commit that touches {bytes} bytes of pages is over the limit of {limit}; split it");
+        Err(Error::TooLarge(text.into()))
+    }
+
+    fn cut_into_pieces(&self, edit: usize, file: &PagedFile, offset: u64, size: usize, scratch: &mut Scratch) {
+        let page_size = file.page_size as u64;
+        let mut start = 0;
+        while start < size {
+            let page = (offset + start as u64) / page_size;
+            let at = (offset + start as u64) % page_size;
+            let count = (size - start).min((page_size - at) as usize);
+            let stripe = self.cache.stripe_of(PageKey { file: file.id, page });
+            scratch.pieces.push(Piece {
+                edit: edit as u32,
+                stripe,
+                page,
+                at: at as u32,
+                start: start as u32,
+                size: count as u32,
+            });
+            start += count;
+        }
+    }
+
+    /// Notes that a page changes in this epoch for the first time, with a copy of it for a cut that needs one.
+    fn mark(&self, file: &PagedFile, piece: &Piece, meta: &PageMeta, epoch: u64, index: usize) -> Result<Marked> {
+        let last = meta.epoch.load(Ordering::Relaxed);
+        let listed = meta.listed.load(Ordering::Relaxed);
+        let copy = if self.cache.needs_copy(last, listed, meta.taken.load(Ordering::Relaxed)) {
+            let mut bytes = page_buffer(file.page_size)?;
+            file.entry(piece.page)?.read_frame(file.page_size, 0, &mut bytes);
+            Some(Arc::new(bytes))
+        } else {
+            None
+        };
+        meta.epoch.store(epoch, Ordering::Relaxed);
+        if listed <= self.wal.checkpoint_epoch() {
+            meta.listed.store(epoch, Ordering::Relaxed);
+        }
+        Ok(Marked { piece: index, epoch: last, listed, copy })
+    }
+
+    /// Gives a page a frame with its bytes, so that it can be changed under the stripe lock without a wait.
+    pub(super) fn bring_in(&self, file: &Arc<PagedFile>, page: u64) -> Result<()> {
+        let entry = file.entry(page)?;
+        let version = entry.version();
+        let mut frame = file.pool.take()?;
+        let on_disk = page < file.disk_pages.load(Ordering::Acquire);
+        match (on_disk, version) {
+            (false, _) => frame.bytes_mut().fill(0),
+            (true, 0) => match file.load_verified(page, frame.bytes_mut()) {
+                Err(_) if entry.version() != 0 => return Ok(()),
+                other => other?,
+            },
+            (true, _) => file.load(page, frame.bytes_mut())?,
+        }
+        let key = PageKey { file: file.id, page };
+        let mut stripe = self.cache.lock(self.cache.stripe_of(key));
+        let still = entry.version() == version || version == 0 && entry.version() == 1;
+        if still && !entry.has_frame() && on_disk == (page < file.disk_pages.load(Ordering::Acquire)) {
+            entry.install(frame);
+            stripe.visitors.push(key);
+            let before = self.shared.dirty_bytes.fetch_add(file.page_size as u64, Ordering::Relaxed);
+            if before >= self.options.dirty_soft {
+                self.request_checkpoint();
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `size` bytes, whose full pages go straight to the data file if they are many. `fill` is asked for
+    /// the bytes piece by piece, in order, and may refuse; then nothing has happened. Returns the offset and LSN.
+    pub fn append_in_bulk(
+        &self,
+        file: &Arc<PagedFile>,
+        size: u64,
+        tally: i64,
+        mut fill: impl FnMut(u64, &mut [u8]) -> Result<()>,
+    ) -> Result<(u64, u64)> {
+        const PIECE: u64 = 2 << 20;
+        self.admit_writer()?;
+        let page_size = file.page_size as u64;
+        loop {
+            let tail = file.tail.lock();
+            if file.is_dropped() {
+                return Err(Error::NotFound("the table was dropped".into()));
+            }
+            let start = file.committed.load(Ordering::Acquire);
+            let pages = file.pages_of(start + size);
+            if !file.has_room(pages) {
+                drop(tail);
+                self.or_make_room(|| file.allocate(pages))?;
+                continue;
+            }
+            let head = (start.next_multiple_of(page_size) - start).min(size);
+            let full = (size - head) / page_size;
+            let mut head_bytes = page_buffer(head as usize)?;
+            fill(0, &mut head_bytes)?;
+            let mut sums = page_buffer(full as usize * 8)?;
+            let first = (start + head) / page_size;
+            let pages_a_piece = (PIECE / page_size).max(1);
+            let mut buffer = page_buffer((pages_a_piece.min(full) * page_size) as usize)?;
+            let (data, _) = file.handles_for_writing()?;
+            let broken = |error: std::io::Error| {
+                self.wal.fail(format!("it could not write {}: {error}", file.id.name()).into());
+                self.wal.poisoned()
+            };
+            let mut done = 0;
+            while done < full {
+                let count = pages_a_piece.min(full - done);
+                let bytes = &mut buffer[..(count * page_size) as usize];
+                fill(head + done * page_size, bytes)?;
+                for (index, page) in bytes.chunks_exact(page_size as usize).enumerate() {
+                    let number = done as usize + index;
+                    let sum = page_sum(file.id.0, first + number as u64, page);
+                    sums[number * 8..][..8].copy_from_slice(&sum.to_le_bytes());
+                }
+                let offset = file.offset(first + done);
+                let _writing = file.writing.lock();
+                write_all_at(&*data, bytes, offset).map_err(broken)?;
+                data.start_writeback(offset, bytes.len() as u64);
+                done += count;
+            }
+            let mut tail_bytes = page_buffer((size - head - full * page_size) as usize)?;
+            fill(head + full * page_size, &mut tail_bytes)?;
+            if full > 0 {
+                retry(|| data.sync()).map_err(broken)?;
+                // The name must be as durable as what the frame will say of the file.
+                retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
+            }
+            let edits = [
+                Edit::Append { file, bytes: &head_bytes, tally: 0 },
+                Edit::Adopt { file, sums: &sums, tally },
+                Edit::Append { file, bytes: &tail_bytes, tally: 0 },
+            ];
+            let outcome = self.commit_holding(&edits, Some(file), |_, _| {})?;
+            drop(tail);
+            return match outcome {
+                Outcome::Done(lsn) => Ok((start, lsn)),
+                Outcome::Refused(_) => unreachable!("a bulk append expects nothing"),
+            };
+        }
+    }
+}
+
+impl<'a> Edit<'a> {
+    fn file(&self) -> &'a Arc<PagedFile> {
+        match self {
+            Edit::Write { file, .. }
+            | Edit::Append { file, .. }
+            | Edit::Adopt { file, .. }
+            | Edit::Expect { file, .. } => file,
+        }
+    }
+
+    /// The bytes that go into pages.
+    fn written(&self) -> Option<&'a [u8]> {
+        match self {
+            Edit::Write { bytes, .. } | Edit::Append { bytes, .. } => Some(bytes),
+            Edit::Adopt { .. } | Edit::Expect { .. } => None,
+        }
+    }
+
+    /// How many bytes the file grows by.
+    fn growth(&self) -> u64 {
+        match self {
+            Edit::Append { bytes, .. } => bytes.len() as u64,
+            Edit::Adopt { file, sums, .. } => sums.len() as u64 / 8 * file.page_size as u64,
+            Edit::Write { .. } | Edit::Expect { .. } => 0,
+        }
+    }
+
+    fn tally(&self) -> i64 {
+        match self {
+            Edit::Write { tally, .. } | Edit::Append { tally, .. } | Edit::Adopt { tally, .. } => *tally,
+            Edit::Expect { .. } => 0,
+        }
+    }
+}
+
+/// Where the next append to each file goes, while a frame is laid out.
+#[derive(Default)]
+struct Ends {
+    one: Option<(u32, u64)>,
+    more: std::collections::HashMap<u32, u64>,
+}
+
+impl Ends {
+    /// The offset for `size` more bytes of `file`.
+    fn take(&mut self, file: &PagedFile, size: u64) -> u64 {
+        let end = match &mut self.one {
+            Some((id, end)) if *id == file.id.0 => end,
+            None => &mut self.one.insert((file.id.0, file.committed.load(Ordering::Relaxed))).1,
+            Some(_) => self.more.entry(file.id.0).or_insert_with(|| file.committed.load(Ordering::Relaxed)),
+        };
+        let offset = *end;
+        *end += size;
+        offset
+    }
+}
+
+/// Calls `act` once for every file among the edits, with its length and the change of its tally after them.
+fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&Arc<PagedFile>, u64, i64)) {
+    if let [edit] = edits {
+        let file = edit.file();
+        act(file, file.committed.load(Ordering::Relaxed) + edit.growth(), edit.tally());
+        return;
+    }
+    let mut sums: Vec<(&Arc<PagedFile>, u64, i64)> = Vec::new();
+    for edit in edits {
+        if edit.growth() == 0 && edit.tally() == 0 {
+            continue;
+        }
+        let index = sums.iter().rposition(|(file, ..)| Arc::ptr_eq(file, edit.file())).unwrap_or_else(|| {
+            sums.push((edit.file(), 0, 0));
+            sums.len() - 1
+        });
+        sums[index].1 += edit.growth();
+        sums[index].2 += edit.tally();
+    }
+    for (file, growth, tally) in sums {
+        act(file, file.committed.load(Ordering::Relaxed) + growth, tally);
+    }
+}
+
+/// Under the wal's lock: from now on a cut sees these lengths.
+fn move_lengths(edits: &[Edit<'_>]) {
+    for edit in edits {
+        if edit.growth() > 0 {
+            edit.file().committed.fetch_add(edit.growth(), Ordering::Release);
+        }
+        if edit.tally() != 0 {
+            edit.file().tally.fetch_add(edit.tally(), Ordering::AcqRel);
+        }
+    }
+}
+
+/// The pages hold their bytes: readers may see the new lengths. Under the tails.
+fn publish(edits: &[Edit<'_>], placed: &mut impl FnMut(usize, u64)) {
+    for (index, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.growth() > 0) {
+        let file = edit.file();
+        let offset = file.length.load(Ordering::Relaxed);
+        if let Edit::Adopt { sums, .. } = edit {
+            file.adopt(offset / file.page_size as u64, sums);
+        }
+        placed(index, offset);
+        file.length.store(offset + edit.growth(), Ordering::Release);
+    }
+}
+
+/// Takes back the marks of an attempt that was called off.
+fn undo(edits: &[Edit<'_>], scratch: &mut Scratch) {
+    for marked in scratch.marked.drain(..) {
+        let piece = &scratch.pieces[marked.piece];
+        if let Some(meta) = edits[piece.edit as usize].file().metas.get(piece.page) {
+            meta.epoch.store(marked.epoch, Ordering::Relaxed);
+            meta.listed.store(marked.listed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The tails of all files that a commit appends to, locked by ascending number.
+struct Tails<'a> {
+    _one: Option<MutexGuard<'a, ()>>,
+    _more: Vec<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Tails<'a> {
+    fn lock(edits: &[Edit<'a>], held: Option<&Arc<PagedFile>>) -> Tails<'a> {
+        let mut files = Vec::new();
+        for edit in edits.iter().filter(|edit| edit.growth() > 0) {
+            let file = edit.file();
+            if edits.len() == 1 {
+                return Tails { _one: held.is_none().then(|| file.tail.lock()), _more: Vec::new() };
+            }
+            if !held.is_some_and(|held| Arc::ptr_eq(held, file)) {
+                files.push(file);
+            }
+        }
+        files.sort_unstable_by_key(|file| file.id);
+        files.dedup_by_key(|file| file.id);
+        Tails { _one: None, _more: files.into_iter().map(|file| file.tail.lock()).collect() }
+    }
+}
+
+/// The stripes of all pages that a commit touches, locked in ascending order.
+enum Stripes<'a> {
+    One(MutexGuard<'a, Stripe>),
+    Many(Vec<(u32, MutexGuard<'a, Stripe>)>),
+}
+
+impl<'a> Stripes<'a> {
+    fn lock(files: &'a PagedFiles, scratch: &mut Scratch) -> Stripes<'a> {
+        if let [piece] = scratch.pieces.as_slice() {
+            return Stripes::One(files.cache.lock(piece.stripe));
+        }
+        scratch.stripes.clear();
+        scratch.stripes.extend(scratch.pieces.iter().map(|piece| piece.stripe));
+        scratch.stripes.sort_unstable();
+        scratch.stripes.dedup();
+        Stripes::Many(scratch.stripes.iter().map(|stripe| (*stripe, files.cache.lock(*stripe))).collect())
+    }
+
+    fn get(&mut self, stripe: u32) -> &mut Stripe {
+        match self {
+            Stripes::One(guard) => guard,
+            Stripes::Many(guards) => {
+                let index = guards.binary_search_by_key(&stripe, |(number, _)| *number);
+                &mut guards[index.expect("every touched stripe is locked")].1
+            }
+        }
+    }
+}

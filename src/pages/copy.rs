@@ -1,0 +1,453 @@
+//! The memory of pages: the optimistic copy out of a page that may be changing.
+//!
+//! This is the one file of `pages` with `unsafe` in it. Everything that touches page memory through a pointer is
+//! here, behind functions that are safe to call; the rules below are what makes them so.
+//!
+//! A page's bytes are in a private *frame* while it is dirty, and in the read-only *mapping* of its file otherwise.
+//! Readers take no lock. They note the page's version, copy from wherever the bytes are, and look at the version
+//! again: if it moved, they threw away what they copied. (A sequence lock; see Hans Boehm, "Can seqlocks get along
+//! with programming language memory models?", 2012.) The version is odd when the page is at rest, even while it
+//! changes, and 0 until the page was verified.
+//!
+//! What always holds here:
+//!
+//! 1. Bytes of an installed frame change only through `PageEntry::write`, under the page's stripe lock.
+//! 2. Memory that a reader may still be copying from stays readable: frames return to a pool whose memory is
+//!    unmapped only with the last file that uses it, and mappings are kept until their file is dropped.
+//! 3. A copy that races with a write is made by instructions that the compiler does not see into (or, under Miri,
+//!    by atomic bytes), so that the race has no meaning in the language; its result is used only if the version
+//!    stood still.
+
+#![allow(unsafe_code)]
+
+use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::format::BLOCK_SIZE;
+use crate::os::{Map, Memory};
+
+/// Where a page is now: its version and, while it is dirty, its frame.
+#[derive(Debug, Default)]
+pub struct PageEntry {
+    version: AtomicU64,
+    frame: AtomicPtr<u8>,
+}
+
+/// What came of an attempt to read a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The bytes are one commit's.
+    Copied,
+    /// The page changed meanwhile: try again.
+    Changed,
+    /// The page must be verified first.
+    Unverified,
+    /// Neither a frame nor the mapping has the page.
+    Elsewhere,
+}
+
+impl PageEntry {
+    /// Copies `out.len()` bytes from `at` in the page and, if the caller wants more of the same version, `more`
+    /// from another place.
+    #[inline]
+    pub fn read(&self, source: Source<'_>, at: usize, out: &mut [u8], more: Option<(usize, &mut [u8])>) -> Seen {
+        let version = self.version.load(Ordering::Acquire);
+        if version & 1 == 0 {
+            return if version == 0 { Seen::Unverified } else { Seen::Changed };
+        }
+        let frame = self.frame.load(Ordering::Acquire);
+        let page = if frame.is_null() { source.mapping.page(source.page, source.page_size) } else { frame };
+        if page.is_null() {
+            return Seen::Elsewhere;
+        }
+        assert!(at + out.len() <= source.page_size, "a read stays within its page");
+        // SAFETY: `page` points to `page_size` readable bytes, which rule 2 keeps readable; the range was checked.
+        unsafe { copy(page.add(at), out.as_mut_ptr(), out.len()) };
+        if let Some((at, out)) = more {
+            assert!(at + out.len() <= source.page_size, "a read stays within its page");
+            // SAFETY: as above.
+            unsafe { copy(page.add(at), out.as_mut_ptr(), out.len()) };
+        }
+        fence(Ordering::Acquire);
+        if self.version.load(Ordering::Relaxed) == version { Seen::Copied } else { Seen::Changed }
+    }
+
+    /// The version now.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// True while the page has a frame. Certain under the stripe lock, a hint otherwise.
+    pub fn has_frame(&self) -> bool {
+        !self.frame.load(Ordering::Acquire).is_null()
+    }
+
+    /// Brings the entry's cache line, or the page's bytes at `at`, near.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch(std::ptr::from_ref(self).cast());
+    }
+
+    /// Brings the page's bytes at `at` near.
+    #[inline]
+    pub fn prefetch_bytes(&self, source: Source<'_>, at: usize) {
+        let frame = self.frame.load(Ordering::Relaxed);
+        let page = if frame.is_null() { source.mapping.page(source.page, source.page_size) } else { frame };
+        prefetch(page.wrapping_add(at));
+        prefetch(page.wrapping_add(at + 64));
+    }
+
+    /// Marks a page as verified that no one had touched. Under the stripe lock.
+    pub fn set_verified(&self) {
+        let _ = self.version.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Gives the page a frame that holds its bytes. Under the stripe lock, and only where there is none.
+    pub fn install(&self, frame: Frame) {
+        assert!(!self.has_frame(), "a page has at most one frame");
+        let bytes = frame.into_raw();
+        self.change(|| self.frame.store(bytes.as_ptr(), Ordering::Release));
+    }
+
+    /// Takes the frame away: from now on the mapping has the page's bytes. Under the stripe lock.
+    pub fn retire(&self, pool: &Arc<FramePool>) -> Option<Frame> {
+        let bytes = NonNull::new(self.frame.load(Ordering::Acquire))?;
+        self.change(|| self.frame.store(null_mut(), Ordering::Release));
+        Some(Frame { bytes, pool: Arc::clone(pool) })
+    }
+
+    /// Writes into the page's frame. Under the stripe lock (rule 1).
+    pub fn write(&self, page_size: usize, at: usize, bytes: &[u8]) {
+        let frame = self.frame.load(Ordering::Acquire);
+        assert!(!frame.is_null(), "a page is written in its frame");
+        assert!(at + bytes.len() <= page_size, "a write stays within its page");
+        // SAFETY: an installed frame has `page_size` bytes, the range was checked, and by rule 1 no other thread
+        // writes; readers that race notice by the version.
+        self.change(|| unsafe { copy(bytes.as_ptr(), frame.add(at), bytes.len()) });
+    }
+
+    /// Copies out of the page's frame while nobody can change it. Under the stripe lock; false without a frame.
+    pub fn read_frame(&self, page_size: usize, at: usize, out: &mut [u8]) -> bool {
+        let frame = self.frame.load(Ordering::Acquire);
+        assert!(at + out.len() <= page_size, "a read stays within its page");
+        if !frame.is_null() {
+            // SAFETY: an installed frame has `page_size` bytes and the range was checked.
+            unsafe { copy(frame.add(at), out.as_mut_ptr(), out.len()) };
+        }
+        !frame.is_null()
+    }
+
+    /// True if the page's frame holds these bytes at `at`. Under the stripe lock.
+    pub fn frame_holds(&self, page_size: usize, at: usize, expected: &[u8]) -> bool {
+        let mut found = [0; 256];
+        expected.chunks(found.len()).enumerate().all(|(index, expected)| {
+            let found = &mut found[..expected.len()];
+            self.read_frame(page_size, at + index * 256, found) && found == expected
+        })
+    }
+
+    /// One step of the version around a change: even while it lasts, then odd and new.
+    fn change(&self, act: impl FnOnce()) {
+        let version = self.version.load(Ordering::Relaxed);
+        let busy = (version + 2) & !1;
+        self.version.store(busy, Ordering::Relaxed);
+        fence(Ordering::Release);
+        act();
+        self.version.store(busy + 1, Ordering::Release);
+    }
+}
+
+/// What a reader needs to find a page that has no frame.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The file's mapping.
+    pub mapping: &'a Mapping,
+    /// The page's number.
+    pub page: u64,
+    /// The size of a page.
+    pub page_size: usize,
+}
+
+/// The map of a data file, which is replaced by a larger one as the file grows.
+#[derive(Default)]
+pub struct Mapping {
+    /// How many pages the map covers. Stored after `base`, loaded before it: a count never goes with an older base.
+    pages: AtomicU64,
+    base: AtomicPtr<u8>,
+    /// All maps, the old ones for readers that still copy (rule 2). They double, so together they are at most as
+    /// large as the newest.
+    maps: Mutex<Vec<Map>>,
+}
+
+impl Mapping {
+    /// How many pages can be read from the map.
+    pub fn pages(&self) -> u64 {
+        self.pages.load(Ordering::Acquire)
+    }
+
+    /// Replaces the map by a larger one, of which `pages` pages lie within the file.
+    pub fn replace(&self, map: Map) {
+        let mut maps = self.maps.lock();
+        self.base.store(map.as_ptr().cast_mut(), Ordering::Release);
+        maps.push(map);
+    }
+
+    /// Lets readers use the map for the first `pages` pages, which the file now covers.
+    pub fn extend(&self, pages: u64, page_size: usize) {
+        let maps = self.maps.lock();
+        let room = maps.last().map_or(0, |map| (map.size() as u64 - BLOCK_SIZE) / page_size as u64);
+        self.pages.fetch_max(pages.min(room), Ordering::AcqRel);
+    }
+
+    /// The size of the newest map in bytes.
+    pub fn size(&self) -> u64 {
+        self.maps.lock().last().map_or(0, |map| map.size() as u64)
+    }
+
+    /// Where a page lies, or null.
+    #[inline]
+    fn page(&self, page: u64, page_size: usize) -> *mut u8 {
+        if page >= self.pages.load(Ordering::Acquire) {
+            return null_mut();
+        }
+        self.base.load(Ordering::Acquire).wrapping_add(BLOCK_SIZE as usize + page as usize * page_size)
+    }
+}
+
+/// The private memory of one page, not yet or no longer in use by the page's entry.
+pub struct Frame {
+    bytes: NonNull<u8>,
+    pool: Arc<FramePool>,
+}
+
+// SAFETY: a frame is the only owner of its bytes until it is installed.
+unsafe impl Send for Frame {}
+// SAFETY: a shared frame is only read.
+unsafe impl Sync for Frame {}
+
+impl Frame {
+    /// Its bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the pool gave `page_size` bytes to this frame alone. A reader that still copies from the frame's
+        // former life reads through `copy` and throws the result away.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.pool.page_size) }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.pool.page_size) }
+    }
+
+    fn into_raw(self) -> NonNull<u8> {
+        let frame = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the pool's count of this frame's owner moves to the entry, which names the pool again when it
+        // retires the frame; the reference itself is dropped here once.
+        unsafe { std::ptr::drop_in_place(std::ptr::from_ref(&frame.pool).cast_mut()) };
+        frame.bytes
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.pool.state.lock().free.push(Free(self.bytes));
+    }
+}
+
+/// Frames of one size. Their memory is taken in growing chunks and kept: rule 2.
+pub struct FramePool {
+    page_size: usize,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    free: Vec<Free>,
+    chunks: Vec<Memory>,
+}
+
+struct Free(NonNull<u8>);
+
+// SAFETY: a free frame is a place in the pool's own memory, owned by the list that holds it.
+unsafe impl Send for Free {}
+
+impl FramePool {
+    /// An empty pool of frames of `page_size` bytes.
+    pub fn new(page_size: usize) -> FramePool {
+        FramePool { page_size, state: Mutex::default() }
+    }
+
+    /// A frame with unspecified bytes.
+    pub fn take(self: &Arc<FramePool>) -> Result<Frame> {
+        let mut state = self.state.lock();
+        if state.free.is_empty() {
+            self.grow(&mut state)?;
+        }
+        let Free(bytes) = state.free.pop().expect("a chunk has at least one frame");
+        Ok(Frame { bytes, pool: Arc::clone(self) })
+    }
+
+    fn grow(&self, state: &mut PoolState) -> Result<()> {
+        const LARGEST: usize = 2 << 20;
+        let stride = self.page_size.next_multiple_of(64);
+        // Chunks double, so that a small table stays small and a busy one has few.
+        let count = (1 << state.chunks.len().min(20)).min((LARGEST / stride).max(1));
+        let refused = |_| Error::NoMemory(format!("no memory for {count} page frames").into());
+        let memory = Memory::new(count * stride).map_err(|_| refused(()))?;
+        state.free.try_reserve(count).map_err(|_| refused(()))?;
+        state.chunks.try_reserve(1).map_err(|_| refused(()))?;
+        let base = NonNull::new(memory.as_ptr()).expect("memory has an address");
+        for index in 0..count {
+            // SAFETY: `index * stride` lies within the chunk.
+            state.free.push(Free(unsafe { base.add(index * stride) }));
+        }
+        state.chunks.push(memory);
+        Ok(())
+    }
+}
+
+/// Copies `count` bytes, of which the source or the target may be in use by another thread (rule 3).
+///
+/// # Safety
+/// `source` is readable and `target` writable for `count` bytes, and they do not overlap.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline]
+unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
+    use std::arch::asm;
+
+    /// Moves 8 bytes.
+    unsafe fn eight(source: *const u8, target: *mut u8, at: usize) {
+        // SAFETY: the caller says that both places have 8 bytes at `at`.
+        unsafe {
+            asm!("mov {word}, [{source} + {at}]", "mov [{target} + {at}], {word}", word = out(reg) _,
+                source = in(reg) source, target = in(reg) target, at = in(reg) at,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    /// Moves 16 bytes.
+    #[inline(always)]
+    unsafe fn sixteen(source: *const u8, target: *mut u8, at: usize) {
+        // SAFETY: the caller says that both places have 16 bytes at `at`.
+        unsafe {
+            asm!("movups {word}, [{source} + {at}]", "movups [{target} + {at}], {word}", word = out(xmm_reg) _,
+                source = in(reg) source, target = in(reg) target, at = in(reg) at,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    // SAFETY: every place named below is within `count` bytes, which the caller vouches for.
+    unsafe {
+        if count >= 1024 {
+            asm!("rep movsb", inout("rsi") source => _, inout("rdi") target => _, inout("rcx") count => _,
+                options(nostack, preserves_flags));
+        } else if count >= 16 {
+            let mut at = 0;
+            while at + 64 <= count {
+                asm!(
+                    "movups {a}, [{source} + {at}]",
+                    "movups {b}, [{source} + {at} + 16]",
+                    "movups {c}, [{source} + {at} + 32]",
+                    "movups {d}, [{source} + {at} + 48]",
+                    "movups [{target} + {at}], {a}",
+                    "movups [{target} + {at} + 16], {b}",
+                    "movups [{target} + {at} + 32], {c}",
+                    "movups [{target} + {at} + 48], {d}",
+                    a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                    source = in(reg) source, target = in(reg) target, at = in(reg) at,
+                    options(nostack, preserves_flags));
+                at += 64;
+            }
+            while at + 16 <= count {
+                sixteen(source, target, at);
+                at += 16;
+            }
+            if at < count {
+                sixteen(source, target, count - 16);
+            }
+        } else if count >= 8 {
+            eight(source, target, 0);
+            eight(source, target, count - 8);
+        } else {
+            for at in 0..count {
+                asm!("mov {byte}, [{source} + {at}]", "mov [{target} + {at}], {byte}", byte = out(reg_byte) _,
+                    source = in(reg) source, target = in(reg) target, at = in(reg) at,
+                    options(nostack, preserves_flags));
+            }
+        }
+    }
+}
+
+/// Copies `count` bytes by atomic bytes: for Miri, which sees into every access, and for other machines.
+///
+/// # Safety
+/// `source` is readable and `target` writable for `count` bytes, and they do not overlap.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
+    use std::sync::atomic::AtomicU8;
+    for at in 0..count {
+        // SAFETY: both places are within `count` bytes, which the caller vouches for.
+        unsafe {
+            let byte = (*source.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed);
+            (*target.add(at).cast::<AtomicU8>()).store(byte, Ordering::Relaxed);
+        }
+    }
+}
+
+#[inline]
+fn prefetch(place: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch of any address has no effect but on caches.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch(place.cast(), std::arch::x86_64::_MM_HINT_T0);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = place;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_of_every_size_are_exact_and_touch_nothing_else() {
+        let source: Vec<u8> = (0..4096).map(|i| (i * 7 + i / 256) as u8).collect();
+        for count in (0..200).chain([511, 512, 1023, 1024, 1025, 4096]) {
+            let mut target = vec![0xEE; 4096 + 32];
+            // SAFETY: both vectors are longer than `count`.
+            unsafe { copy(source.as_ptr(), target.as_mut_ptr().add(16), count) };
+            assert_eq!(&target[16..16 + count], &source[..count], "count {count}");
+            assert!(target[..16].iter().all(|byte| *byte == 0xEE));
+            assert!(target[16 + count..].iter().all(|byte| *byte == 0xEE), "count {count}");
+        }
+    }
+
+    #[test]
+    fn readers_never_see_half_of_a_change() {
+        let pool = Arc::new(FramePool::new(512));
+        let entry = PageEntry::default();
+        let mut frame = pool.take().expect("memory");
+        frame.bytes_mut().fill(0);
+        entry.install(frame);
+        let mapping = Mapping::default();
+        let rounds = if cfg!(miri) { 50 } else { 100_000 };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..rounds).for_each(|round| entry.write(512, 0, &[round as u8; 512])));
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut out = [0; 512];
+                    for _ in 0..rounds {
+                        let source = Source { mapping: &mapping, page: 0, page_size: 512 };
+                        if entry.read(source, 0, &mut out, None) == Seen::Copied {
+                            assert!(out.iter().all(|byte| *byte == out[0]));
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,416 @@
+//! Opening: from a folder to files that readers and writers can use.
+//!
+//! After a clean close nothing is read but the manifest and the catalog. Otherwise the wal is replayed into frames
+//! and a checkpoint is made of them before anyone can use the files.
+//!
+//! What always holds here:
+//!
+//! 1. Replay writes blindly: it never looks at a page to see whether a change is already there. After a failed sync
+//!    the cache can show what the disk does not have.
+//! 2. Before a page is changed by replay, it matches its stored sum; or else it must match the sum that an
+//!    unfinished checkpoint logged, once everything up to that checkpoint's line was replayed on it. A page that
+//!    does neither is damaged.
+//! 3. Bytes past the checkpointed length count as zero, whatever the file holds, unless a frame adopted them.
+//! 4. What is read from the manifest and from the unproven end of the wal is written again, byte for byte, and
+//!    synced, before anything is built on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::format::BLOCK_SIZE;
+use crate::format::FORMAT_VERSION;
+use crate::format::bytes::Take;
+use crate::format::checksum::page_sum;
+use crate::format::manifest::Manifest;
+use crate::os::{Bell, Disk, Open, retry, write_all_at};
+use crate::wal::Wal;
+use crate::wal::frame::{Frame, Kind};
+use crate::wal::replay::{Start, Tail, goes_on_after, replay, rewrite_unproven, segment_numbers};
+use crate::wal::segment::{Link, segment_name};
+
+use super::cache::{Cache, PageKey};
+use super::file::{Descriptors, FileImage, FileShared, PagedFile};
+use super::redo::{Redo, sums_of};
+use super::root::{MANIFEST, Root};
+use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles};
+
+/// What a folder holds before it is a database.
+pub struct NewDatabase;
+
+impl NewDatabase {
+    const DRAFT: &'static str = "MANIFEST.new";
+
+    /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock.
+    pub fn make(disk: &dyn Disk) -> Result<()> {
+        for folder in ["wal", "data"] {
+            match disk.make_folder(folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(|error| Error::allocation("make the folder", folder, &error))?,
+            }
+        }
+        let mut uuid = [0; 16];
+        disk.entropy(&mut uuid);
+        let mut blocks = Manifest::first(uuid).encode();
+        blocks.resize(2 * BLOCK_SIZE as usize, 0);
+        let draft = disk.open(Self::DRAFT, Open::Create);
+        let draft = draft.map_err(|error| Error::allocation("make", Self::DRAFT, &error))?;
+        let refused = |error: std::io::Error| Error::allocation("write", Self::DRAFT, &error);
+        write_all_at(&*draft, &blocks, 0).map_err(refused)?;
+        retry(|| draft.sync()).map_err(refused)?;
+        disk.rename(Self::DRAFT, MANIFEST).map_err(|error| Error::allocation("rename", Self::DRAFT, &error))?;
+        for folder in ["wal", "data", ""] {
+            let refused = |error: std::io::Error| Error::io("sync the folder", folder, &error);
+            retry(|| disk.sync_folder(folder)).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// What lies in the folder that is neither a database nor the start of one.
+    pub fn strangers(disk: &dyn Disk) -> Result<Vec<String>> {
+        let ours = ["LOCK", "wal", "data", Self::DRAFT];
+        let names = disk.list("").map_err(|error| Error::io("list", &disk.describe(), &error))?;
+        let mut strangers: Vec<String> = names.into_iter().filter(|name| !ours.contains(&name.as_str())).collect();
+        for folder in ["wal", "data"] {
+            strangers.extend(disk.list(folder).unwrap_or_default().into_iter().map(|name| format!("{folder}/{name}")));
+        }
+        Ok(strangers)
+    }
+}
+
+impl PagedFiles {
+    /// Opens the files of a database. Under its lock.
+    pub fn open(disk: Arc<dyn Disk>, options: PageOptions) -> Result<Arc<PagedFiles>> {
+        let root = Arc::new(Root::read(Arc::clone(&disk))?);
+        let manifest = root.manifest();
+        check_version(&manifest, options.read_only)?;
+        let shared = Arc::new(FileShared {
+            disk: Arc::clone(&disk),
+            uuid: manifest.uuid,
+            pread: options.pread,
+            growth_min: options.growth_min,
+            growth_max: options.growth_max,
+            descriptors: Descriptors::new(options.open_files, options.read_only),
+            dirty_bytes: AtomicU64::new(0),
+            page_loads: AtomicU64::new(0),
+        });
+        let start = Start { segment: manifest.wal_segment, salt: manifest.wal_salt, checkpoint: manifest.checkpoint };
+        if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start.segment)? {
+            let what = "it says that the database was closed cleanly, but the wal goes on after that";
+            return Err(Error::corrupt(MANIFEST, what));
+        }
+        let survey = if manifest.clean { None } else { Some(Survey::of(&*disk, &manifest, start)?) };
+        let link = match &survey {
+            Some(survey) => survey.tail.link,
+            None => Link { segment: manifest.wal_segment, lsn: manifest.checkpoint, crc: 0 },
+        };
+        let awaken = {
+            let root = Arc::clone(&root);
+            move |segment: u64, salt: u64| awaken(&root, segment, salt)
+        };
+        let numbers = segment_numbers(&*disk)?;
+        let wal = Wal::new(disk, manifest.uuid, options.wal.clone(), link, &numbers, Box::new(awaken));
+        let files = PagedFiles {
+            shared,
+            cache: Cache::new(options.stripe_count),
+            options,
+            wal,
+            root,
+            catalog: Mutex::default(),
+            pools: Mutex::default(),
+            checkpointing: Mutex::new(()),
+            wanted: AtomicBool::new(false),
+            bell: Bell::default(),
+            settled: AtomicU64::new(0),
+            stats: PageStats::default(),
+        };
+        files.load_catalog(&manifest)?;
+        if let Some(survey) = survey {
+            files.recover(&manifest, start, survey)?;
+        }
+        Ok(Arc::new(files))
+    }
+
+    /// Makes everything durable and leaves the folder so that the next opening has nothing to replay. With no one
+    /// else using the files.
+    pub fn close(&self) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        if self.wal.failure().is_some() {
+            return Err(self.wal.poisoned());
+        }
+        let _one = self.checkpointing.lock();
+        self.checkpoint_locked()?;
+        let manifest = self.root.manifest();
+        if manifest.clean {
+            return Ok(());
+        }
+        for file in self.files() {
+            file.cut_to_size().map_err(|error| self.broken("cut", &file.id.name(), &error))?;
+        }
+        let closed = self.root.advance(|manifest| manifest.clean = true);
+        closed.map_err(|error| self.broken("write", MANIFEST, &error))?;
+        self.wal.leave_one_small(manifest.wal_segment)
+    }
+
+    fn load_catalog(&self, manifest: &Manifest) -> Result<()> {
+        let mut catalog = self.lock_catalog();
+        catalog.next = u32::try_from(manifest.next_file).unwrap_or(u32::MAX).max(2);
+        for image in self.root.read_catalog()? {
+            self.enter(&mut catalog, image);
+        }
+        Ok(())
+    }
+
+    fn enter(&self, catalog: &mut Catalog, image: FileImage) -> Arc<PagedFile> {
+        let pool = self.pool(image.page_size as usize);
+        let id = image.id;
+        let file = PagedFile::new(Arc::clone(&self.shared), image, pool);
+        catalog.files.insert(id, Arc::clone(&file));
+        catalog.next = catalog.next.max(id.0 + 1);
+        file
+    }
+
+    fn recover(&self, manifest: &Manifest, start: Start, survey: Survey) -> Result<()> {
+        let disk = &*self.shared.disk;
+        if !self.options.read_only {
+            self.root.make_certain().map_err(|error| self.broken("write", MANIFEST, &error))?;
+            rewrite_unproven(disk, &survey.tail)?;
+        }
+        let mut replaying = Replaying { files: self, survey: &survey, suspects: HashMap::new(), dirty: HashSet::new() };
+        replay(disk, &manifest.uuid, start, &mut |frame| replaying.apply(frame))?;
+        replaying.clear_suspects(u64::MAX)?;
+        let dirty = std::mem::take(&mut replaying.dirty);
+        if self.options.read_only {
+            return Ok(());
+        }
+        self.wal.keep_for_sums(dirty.len() as i64);
+        for key in dirty {
+            self.cache.lock(self.cache.stripe_of(key)).dirty.push((key, REPLAY_EPOCH));
+        }
+        for file in self.files() {
+            file.allocate(file.pages_of(file.length()))?;
+        }
+        self.settled.store(u64::MAX, Ordering::Release);
+        self.checkpoint()?;
+        self.wal.remove_strays(self.root.manifest().wal_segment)?;
+        self.remove_files_without_entry(u32::MAX)
+    }
+}
+
+/// Changes by replay belong to the first epoch, before any cut.
+const REPLAY_EPOCH: u64 = 1;
+
+/// A wal that slept since a clean close is about to be written: the close is no longer the last word.
+fn awaken(root: &Root, segment: u64, salt: u64) -> Result<()> {
+    if !root.manifest().clean {
+        return Ok(());
+    }
+    let withdrawn = root.advance(|manifest| {
+        manifest.clean = false;
+        manifest.wal_segment = segment;
+        manifest.wal_salt = salt;
+    });
+    withdrawn.map_err(|error| Error::Poisoned(format!("it could not write {MANIFEST}: {error}").into()))
+}
+
+fn check_version(manifest: &Manifest, read_only: bool) -> Result<()> {
+    if manifest.version != FORMAT_VERSION {
+        let found = manifest.version;
+        let text = format!("the database has format version {found}; this library knows version {FORMAT_VERSION}");
+        return Err(Error::Format(text.into()));
+    }
+    if manifest.features.incompatible != 0 {
+        let flags = manifest.features.incompatible;
+        let text = format!("the database uses features ({flags:#x}) that this library does not know");
+        return Err(Error::Format(text.into()));
+    }
+    if manifest.features.read_only_compatible != 0 && !read_only {
+        let flags = manifest.features.read_only_compatible;
+        let text = format!(
+            "the database uses features ({flags:#x}) that this library can only leave alone; open it read-only"
+        );
+        return Err(Error::Format(text.into()));
+    }
+    Ok(())
+}
+
+/// What a first reading of the wal tells the second.
+struct Survey {
+    tail: Tail,
+    /// Sums that checkpoints logged: by page, each with the LSN of its line.
+    logged: HashMap<PageKey, Vec<(u64, u64)>>,
+    /// Files that are dropped later on: their pages do not matter any more.
+    doomed: HashSet<FileId>,
+}
+
+impl Survey {
+    fn of(disk: &dyn Disk, manifest: &Manifest, start: Start) -> Result<Survey> {
+        let mut logged: HashMap<PageKey, Vec<(u64, u64)>> = HashMap::new();
+        let mut doomed = HashSet::new();
+        let tail = replay(disk, &manifest.uuid, start, &mut |frame| {
+            let mut take = Take(frame.payload);
+            let line = if frame.kind == Some(Kind::Sums) { take.u64() } else { None };
+            while !take.is_empty() {
+                match (Redo::take(&mut take), line) {
+                    (None, _) => return Err(malformed(frame, start.segment)),
+                    (Some(Redo::Drop { file }), None) => {
+                        doomed.insert(file);
+                    }
+                    (Some(Redo::Adopt { file, first, sums }), Some(line)) => {
+                        for (page, sum) in (first..).zip(sums_of(sums)) {
+                            logged.entry(PageKey { file, page }).or_default().push((line, sum));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Survey { tail, logged, doomed })
+    }
+}
+
+fn malformed(frame: &Frame<'_>, segment: u64) -> Error {
+    let what = format!("frame {} verifies, but what it says breaks the format", frame.lsn);
+    Error::corrupt(&segment_name(segment), what)
+}
+
+/// The second reading: changes are made in frames.
+struct Replaying<'a> {
+    files: &'a PagedFiles,
+    survey: &'a Survey,
+    /// Rule 2: pages that did not match their stored sums, with the lines at which they may still.
+    suspects: HashMap<PageKey, Vec<(u64, u64)>>,
+    dirty: HashSet<PageKey>,
+}
+
+impl Replaying<'_> {
+    fn apply(&mut self, frame: &Frame<'_>) -> Result<()> {
+        self.files.stats.recovered_frames.fetch_add(1, Ordering::Relaxed);
+        if frame.kind != Some(Kind::Commit) {
+            return Ok(());
+        }
+        self.clear_suspects(frame.lsn)?;
+        let mut take = Take(frame.payload);
+        while !take.is_empty() {
+            let redo = Redo::take(&mut take).expect("the first reading went over the same frame");
+            self.redo(frame, redo)?;
+        }
+        Ok(())
+    }
+
+    fn redo(&mut self, frame: &Frame<'_>, redo: Redo<'_>) -> Result<()> {
+        if let Redo::Create { file, kind, page_size, meta } = redo {
+            if page_size == 0 || page_size % 8 != 0 {
+                return Err(malformed(frame, self.survey.tail.link.segment));
+            }
+            let meta = Arc::from(meta);
+            let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta };
+            self.files.enter(&mut self.files.lock_catalog(), image);
+            return Ok(());
+        }
+        let (Redo::Write { file: id, .. }
+        | Redo::Length { file: id, .. }
+        | Redo::Describe { file: id, .. }
+        | Redo::Drop { file: id }
+        | Redo::Adopt { file: id, .. }
+        | Redo::Create { file: id, .. }) = redo;
+        let Some(file) = self.files.file(id) else {
+            return Err(malformed(frame, self.survey.tail.link.segment));
+        };
+        match redo {
+            Redo::Write { .. } | Redo::Adopt { .. } if self.survey.doomed.contains(&id) => {}
+            Redo::Write { offset, bytes, .. } => self.write(&file, offset, bytes)?,
+            Redo::Length { length, tally, .. } => {
+                file.length.store(length, Ordering::Release);
+                file.committed.store(length, Ordering::Release);
+                file.tally.fetch_add(tally, Ordering::AcqRel);
+            }
+            Redo::Describe { meta, .. } => *file.meta.lock() = Arc::from(meta),
+            Redo::Drop { .. } => {
+                file.dropped.store(true, Ordering::Release);
+                self.files.lock_catalog().files.remove(&id);
+            }
+            Redo::Adopt { first, sums, .. } => {
+                if !self.files.options.read_only {
+                    file.recover_made()?;
+                }
+                file.adopt(first, sums);
+            }
+            Redo::Create { .. } => unreachable!("handled above"),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: &Arc<PagedFile>, offset: u64, bytes: &[u8]) -> Result<()> {
+        let page_size = file.page_size as u64;
+        let mut start = 0;
+        while start < bytes.len() {
+            let page = (offset + start as u64) / page_size;
+            let at = ((offset + start as u64) % page_size) as usize;
+            let count = (bytes.len() - start).min(file.page_size - at);
+            self.bring_in(file, page)?;
+            file.entry(page)?.write(file.page_size, at, &bytes[start..start + count]);
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// Rules 2 and 3.
+    fn bring_in(&mut self, file: &Arc<PagedFile>, page: u64) -> Result<()> {
+        let entry = file.entry(page)?;
+        if entry.has_frame() {
+            return Ok(());
+        }
+        let key = PageKey { file: file.id, page };
+        let mut frame = file.pool.take()?;
+        let bytes = frame.bytes_mut();
+        if page >= file.disk_pages.load(Ordering::Acquire) {
+            bytes.fill(0);
+        } else {
+            file.load(page, bytes)?;
+            if page_sum(file.id.0, page, bytes) != file.stored_sum(page)? {
+                let lines = self.survey.logged.get(&key).cloned().unwrap_or_default();
+                self.suspects.insert(key, lines);
+            }
+        }
+        entry.install(frame);
+        let meta = file.metas.get_or_make(page)?;
+        meta.epoch.store(REPLAY_EPOCH, Ordering::Relaxed);
+        meta.listed.store(REPLAY_EPOCH, Ordering::Relaxed);
+        self.files.shared.dirty_bytes.fetch_add(file.page_size as u64, Ordering::Relaxed);
+        self.dirty.insert(key);
+        Ok(())
+    }
+
+    /// Compares suspect pages at the lines below `lsn`, which lie behind replay now.
+    fn clear_suspects(&mut self, lsn: u64) -> Result<()> {
+        if self.suspects.is_empty() {
+            return Ok(());
+        }
+        let mut failed = None;
+        let files = self.files;
+        self.suspects.retain(|key, lines| {
+            let Some(file) = files.file(key.file) else { return false };
+            let mut bytes = vec![0; file.page_size];
+            let held = file.entries.get(key.page).is_some_and(|entry| entry.read_frame(file.page_size, 0, &mut bytes));
+            debug_assert!(held);
+            let sum = page_sum(key.file.0, key.page, &bytes);
+            let passed: Vec<u64> = lines.iter().filter(|(line, _)| *line < lsn).map(|(_, sum)| *sum).collect();
+            lines.retain(|(line, _)| *line >= lsn);
+            if passed.contains(&sum) {
+                return false;
+            }
+            if lines.is_empty() {
+                failed = Some(file.damaged(key.page));
+            }
+            true
+        });
+        failed.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,199 @@
+//! The root: the manifest and the catalog's image, from which everything else is found.
+//!
+//! The catalog is written whole by each checkpoint, into file 1, beside the image that the manifest still names; the
+//! manifest then names the new one. So it is always exactly as of the checkpoint, and never half written.
+//!
+//! ```text
+//! data/1:  | header, 4 KiB | ... image ... | ... the other image ... |
+//! image:   file count u64, then for each file
+//!          | number u32 | kind u32 | page size u32 | zero u32 | length u64 | tally i64 | meta size u64 | meta |
+//! ```
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::format::BLOCK_SIZE;
+use crate::format::bytes::{Put, Take};
+use crate::format::checksum::xxh3;
+use crate::format::header::{Contents, Header};
+use crate::format::manifest::Manifest;
+use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
+
+use super::file::{FileId, FileImage};
+
+/// The name of the manifest.
+pub(super) const MANIFEST: &str = "MANIFEST";
+
+/// The file that holds the catalog's images.
+pub(super) const CATALOG: FileId = FileId(1);
+
+/// Catalogs larger than this were not written by us: 65,536 tables with the longest schemas are far smaller.
+const CATALOG_SIZE_LIMIT: u64 = 8 << 30;
+
+/// The manifest in force.
+pub(super) struct Root {
+    disk: Arc<dyn Disk>,
+    state: Mutex<State>,
+}
+
+struct State {
+    manifest: Manifest,
+    /// The slot in force was written by this process, or written again, so that the disk surely has it.
+    certain: bool,
+}
+
+impl Root {
+    /// Reads both slots and takes the newer one that verifies.
+    pub fn read(disk: Arc<dyn Disk>) -> Result<Root> {
+        let file = disk.open(MANIFEST, Open::Read).map_err(|error| Error::io("open", MANIFEST, &error))?;
+        let size = file.size().map_err(|error| Error::io("ask the size of", MANIFEST, &error))?;
+        if size < 2 * BLOCK_SIZE {
+            return Err(Error::Format(format!("MANIFEST has {size} bytes; a database's has 8192").into()));
+        }
+        let mut blocks = vec![0; 2 * BLOCK_SIZE as usize];
+        read_exact_at(&*file, &mut blocks, 0).map_err(|error| Error::io("read", MANIFEST, &error))?;
+        let (first, second) = blocks.split_at(BLOCK_SIZE as usize);
+        let slots = [Manifest::decode(first), Manifest::decode(second)];
+        let placed = slots
+            .into_iter()
+            .enumerate()
+            .filter_map(|(slot, manifest)| manifest.filter(|manifest| manifest.generation % 2 == slot as u64));
+        match placed.max_by_key(|manifest| manifest.generation) {
+            Some(manifest) => Ok(Root { disk, state: Mutex::new(State { manifest, certain: false }) }),
+            None => Err(Error::corrupt(MANIFEST, "neither of its two slots matches its checksum")),
+        }
+    }
+
+    /// The manifest in force.
+    pub fn manifest(&self) -> Manifest {
+        self.state.lock().manifest.clone()
+    }
+
+    /// Makes sure that the disk has the slot in force, byte for byte, before the other is touched: after a failed
+    /// sync the cache can show what the disk does not have.
+    pub fn make_certain(&self) -> std::io::Result<()> {
+        let mut state = self.state.lock();
+        if !state.certain {
+            self.write(&state.manifest)?;
+            state.certain = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the next manifest into the other slot and syncs it.
+    pub fn advance(&self, change: impl FnOnce(&mut Manifest)) -> std::io::Result<()> {
+        self.make_certain()?;
+        let mut state = self.state.lock();
+        let mut manifest = state.manifest.clone();
+        manifest.generation += 1;
+        change(&mut manifest);
+        self.write(&manifest)?;
+        state.manifest = manifest;
+        Ok(())
+    }
+
+    fn write(&self, manifest: &Manifest) -> std::io::Result<()> {
+        let file = self.disk.open(MANIFEST, Open::Write)?;
+        write_all_at(&*file, &manifest.encode(), manifest.generation % 2 * BLOCK_SIZE)?;
+        retry(|| file.sync())
+    }
+
+    /// The files as of the manifest's checkpoint.
+    pub fn read_catalog(&self) -> Result<Vec<FileImage>> {
+        let manifest = self.manifest();
+        if manifest.catalog_size == 0 {
+            return Ok(Vec::new());
+        }
+        let name = CATALOG.name();
+        let damaged = |what: &str| Err(Error::corrupt(&name, what));
+        if manifest.catalog_size > CATALOG_SIZE_LIMIT {
+            return damaged("the catalog is larger than any can be");
+        }
+        let file = self.disk.open(&name, Open::Read).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::corrupt(&name, "it is missing"),
+            _ => Error::io("open", &name, &error),
+        })?;
+        let size = file.size().map_err(|error| Error::io("ask the size of", &name, &error))?;
+        if manifest.catalog_offset.checked_add(manifest.catalog_size).is_none_or(|end| end > size) {
+            return damaged("it ends before the catalog does");
+        }
+        let mut bytes = super::page_buffer(manifest.catalog_size as usize)?;
+        read_exact_at(&*file, &mut bytes, manifest.catalog_offset).map_err(|error| Error::io("read", &name, &error))?;
+        if xxh3(&bytes) != manifest.catalog_sum {
+            return damaged("the catalog does not match its checksum");
+        }
+        decode(&bytes).map_or_else(|| damaged("the catalog breaks its format"), Ok)
+    }
+
+    /// Reads both slots and the catalog again, and compares them with what is in force.
+    pub fn verify(&self) -> Result<()> {
+        let found = Root::read(Arc::clone(&self.disk))?;
+        if found.manifest() != self.manifest() {
+            return Err(Error::corrupt(MANIFEST, "the slot in force does not match its checksum"));
+        }
+        self.read_catalog().map(|_| ())
+    }
+
+    /// Takes disk space for an image of this size, away from the one in force. Returns its offset.
+    pub fn allocate_catalog(&self, size: u64, uuid: [u8; 16]) -> Result<u64> {
+        let name = CATALOG.name();
+        let manifest = self.manifest();
+        let in_force = manifest.catalog_offset..manifest.catalog_offset + manifest.catalog_size;
+        let fits_before = manifest.catalog_size == 0 || BLOCK_SIZE + size <= in_force.start;
+        let offset = if fits_before { BLOCK_SIZE } else { in_force.end.next_multiple_of(BLOCK_SIZE) };
+        let refused = |error: std::io::Error| Error::allocation("make room in", &name, &error);
+        let file = if manifest.catalog_size == 0 {
+            let file = self.disk.open(&name, Open::Create).map_err(refused)?;
+            let header = Header { contents: Contents::Data, page_size: BLOCK_SIZE as u32, file: CATALOG.0, uuid };
+            write_all_at(&*file, &header.encode(), 0).map_err(refused)?;
+            file
+        } else {
+            self.disk.open(&name, Open::Write).map_err(refused)?
+        };
+        retry(|| file.allocate(offset, size)).map_err(refused)?;
+        Ok(offset)
+    }
+
+    /// Writes and syncs an image.
+    pub fn write_catalog(&self, image: &[u8], offset: u64) -> std::io::Result<()> {
+        let file = self.disk.open(&CATALOG.name(), Open::Write)?;
+        write_all_at(&*file, image, offset)?;
+        retry(|| file.sync())
+    }
+}
+
+/// The catalog as it lies on disk.
+pub(super) fn encode(files: &[FileImage]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>());
+    out.put_u64(files.len() as u64);
+    for file in files {
+        out.put_u32(file.id.0);
+        out.put_u32(file.kind);
+        out.put_u32(file.page_size);
+        out.put_u32(0);
+        out.put_u64(file.length);
+        out.put_u64(file.tally as u64);
+        out.put_u64(file.meta.len() as u64);
+        out.put(&file.meta);
+    }
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<Vec<FileImage>> {
+    let mut take = Take(bytes);
+    let count = take.u64()?;
+    let mut files = Vec::new();
+    for _ in 0..count {
+        let (id, kind, page_size, _) = (FileId(take.u32()?), take.u32()?, take.u32()?, take.u32()?);
+        let (length, tally) = (take.u64()?, take.u64()? as i64);
+        let size = usize::try_from(take.u64()?).ok()?;
+        let meta = Arc::from(take.bytes(size)?);
+        if page_size == 0 || page_size % 8 != 0 {
+            return None;
+        }
+        files.push(FileImage { id, kind, page_size, length, tally, meta });
+    }
+    take.is_empty().then_some(files)
+}
