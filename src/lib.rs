@@ -1,7 +1,9 @@
 //! DiamondDB: an embedded storage engine.
+mod database;
 mod error;
 mod format;
 pub mod os;
 mod pages;
+mod table;
 mod wal;
 pub use error::{Error, Message, Result};

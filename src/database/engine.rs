@@ -1,0 +1,243 @@
+//! The engine behind all sessions of one folder: its lock, its files, its tables by name, its threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::os::{Disk, DiskLock, ForkMark, Open};
+use crate::pages::{NewDatabase, PagedFiles};
+use crate::table::{KIND_TABLE, Schema, TableFile};
+
+use super::options::OpenOptions;
+use super::upkeep::Upkeep;
+
+/// How many tables a database has at most.
+const TABLE_COUNT_MAX: usize = 65_536;
+
+/// How long a table's name is at most, in bytes.
+const NAME_SIZE_MAX: usize = 255;
+
+/// One folder's engine.
+pub struct Engine {
+    pub(super) files: Arc<PagedFiles>,
+    pub(super) options: OpenOptions,
+    pub(super) disk: Arc<dyn Disk>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+    /// The tables by name. Its lock is the catalog's: whoever makes, drops or renames holds it.
+    tables: Mutex<BTreeMap<Arc<str>, Arc<TableFile>>>,
+    upkeep: Mutex<Option<Upkeep>>,
+    mark: ForkMark,
+    /// When `step` last synced in `async` mode.
+    synced: Mutex<Instant>,
+}
+
+impl Engine {
+    /// Locks the folder, makes a database in it if there is none, and recovers it if it was not closed.
+    pub fn open(disk: Arc<dyn Disk>, options: &OpenOptions, mark: ForkMark) -> Result<Arc<Engine>> {
+        let name = disk.describe();
+        let found = match disk.open("MANIFEST", Open::Read) {
+            Ok(_) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::io("open", "MANIFEST", &error)),
+        };
+        if !found {
+            if options.must_exist || options.read_only {
+                return Err(Error::NotFound(format!("there is no database in {name}").into()));
+            }
+            refuse_strangers(&*disk)?;
+            match disk.open("LOCK", Open::Write) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    disk.open("LOCK", Open::Create).map_err(|error| Error::allocation("make", "LOCK", &error))?;
+                }
+                other => drop(other.map_err(|error| Error::io("open", "LOCK", &error))?),
+            }
+        }
+        let lock = take_lock(&*disk, options.read_only)?;
+        // Another process may have made it between the look and the lock.
+        if !found
+            && matches!(disk.open("MANIFEST", Open::Read), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+        {
+            refuse_strangers(&*disk)?;
+            NewDatabase::make(&*disk)?;
+        }
+        let files = PagedFiles::open(Arc::clone(&disk), options.page_options()?)?;
+        let mut tables = BTreeMap::new();
+        for file in files.files() {
+            if file.kind != KIND_TABLE {
+                let what = format!("file {} is of kind {}, which this version does not know", file.id.0, file.kind);
+                return Err(Error::Format(what.into()));
+            }
+            let table = Arc::new(TableFile::open(&files, file)?);
+            tables.insert(table.name(), table);
+        }
+        let upkeep = if options.no_threads || options.read_only {
+            None
+        } else {
+            Some(Upkeep::start(Arc::clone(&files), options)?)
+        };
+        Ok(Arc::new(Engine {
+            files,
+            options: options.clone(),
+            disk,
+            lock: Mutex::new(Some(lock)),
+            tables: Mutex::new(tables),
+            upkeep: Mutex::new(upkeep),
+            mark,
+            synced: Mutex::new(Instant::now()),
+        }))
+    }
+
+    /// True in a process that did not open the engine itself.
+    pub fn is_forked(&self) -> bool {
+        self.mark.forked()
+    }
+
+    /// What a session's close promises while others go on: all is durable.
+    pub fn settle(&self) -> Result<()> {
+        if self.options.read_only { Ok(()) } else { self.files.flush() }
+    }
+
+    /// Stops the threads, leaves the folder as a clean close does, and unlocks it. With no session left.
+    pub fn shut_down(&self) -> Result<()> {
+        if let Some(upkeep) = self.upkeep.lock().take() {
+            upkeep.stop();
+        }
+        let closed = self.files.close();
+        *self.lock.lock() = None;
+        closed
+    }
+
+    /// One piece of upkeep after the other, until `budget` is spent.
+    pub fn step(&self, budget: Duration) -> Result<bool> {
+        if self.options.read_only || !self.options.no_threads {
+            return Ok(false);
+        }
+        let started = Instant::now();
+        let sync = {
+            let mut synced = self.synced.lock();
+            let due = synced.elapsed() >= self.options.interval();
+            if due {
+                *synced = started;
+            }
+            due
+        };
+        self.files.tend_wal(sync)?;
+        if started.elapsed() < budget && self.files.wants_checkpoint() {
+            self.files.checkpoint()?;
+        }
+        Ok(self.files.wants_checkpoint())
+    }
+
+    /// The table `name`, made if it is not there; with the LSN that makes it durable.
+    pub fn make_table(&self, name: &str, schema: &Schema) -> Result<(Arc<TableFile>, u64)> {
+        check_name(name)?;
+        let mut tables = self.tables.lock();
+        if let Some(table) = tables.get(name) {
+            return match table.schema().difference(schema) {
+                None => Ok((Arc::clone(table), self.files.last_lsn())),
+                Some(difference) => {
+                    Err(Error::SchemaDiffers(format!("table {name} exists with another schema: {difference}").into()))
+                }
+            };
+        }
+        if tables.len() >= TABLE_COUNT_MAX {
+            return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
+        }
+        let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
+        let meta = TableFile::describe(name, &schema.to_json());
+        let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, &meta)?;
+        let table = Arc::new(TableFile::open(&self.files, file)?);
+        tables.insert(Arc::from(name), Arc::clone(&table));
+        Ok((table, lsn))
+    }
+
+    /// The table `name`.
+    pub fn table(&self, name: &str) -> Result<Arc<TableFile>> {
+        check_name(name)?;
+        self.tables.lock().get(name).cloned().ok_or_else(|| no_table(name))
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> Vec<Arc<TableFile>> {
+        self.tables.lock().values().cloned().collect()
+    }
+
+    /// Drops the table `name`.
+    pub fn drop_table(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let lsn = {
+            let mut tables = self.tables.lock();
+            let table = tables.get(name).ok_or_else(|| no_table(name))?;
+            let lsn = self.files.drop_file(table.file())?;
+            tables.remove(name);
+            lsn
+        };
+        self.files.wait_as_promised(lsn)?;
+        self.files.request_checkpoint();
+        Ok(())
+    }
+
+    /// Renames the table `from`.
+    pub fn rename_table(&self, from: &str, to: &str) -> Result<()> {
+        check_name(from)?;
+        check_name(to)?;
+        let lsn = {
+            let mut tables = self.tables.lock();
+            let table = tables.get(from).cloned().ok_or_else(|| no_table(from))?;
+            if from == to {
+                return Ok(());
+            }
+            if tables.contains_key(to) {
+                let text = format!("table {from} cannot be renamed to {to}: there is a table of that name");
+                return Err(Error::Conflict(text.into()));
+            }
+            let lsn = table.rename(to)?;
+            tables.remove(from);
+            tables.insert(Arc::from(to), table);
+            lsn
+        };
+        self.files.wait_as_promised(lsn)
+    }
+}
+
+fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
+    match disk.lock(!read_only).map_err(|error| Error::io("lock", "LOCK", &error))? {
+        Ok(lock) => Ok(lock),
+        Err(holder) => {
+            let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+            Err(Error::Locked(format!("{} is held by {who}", disk.describe()).into()))
+        }
+    }
+}
+
+/// A folder with other things in it is not made a database.
+fn refuse_strangers(disk: &dyn Disk) -> Result<()> {
+    match NewDatabase::strangers(disk)?.as_slice() {
+        [] => Ok(()),
+        [stranger, ..] => {
+            let name = disk.describe();
+            let text = format!("{name} is no database and not empty: there is {stranger}; name an empty folder");
+            Err(Error::Format(text.into()))
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let size = name.len();
+    if size == 0 || size > NAME_SIZE_MAX {
+        let text = format!("a table's name has 1 to {NAME_SIZE_MAX} bytes, not {size}");
+        return Err(Error::Invalid(text.into()));
+    }
+    if name.chars().any(char::is_control) {
+        let text = format!("the table name {name:?} has control characters in it");
+        return Err(Error::Invalid(text.into()));
+    }
+    Ok(())
+}
+
+fn no_table(name: &str) -> Error {
+    Error::NotFound(format!("there is no table {name}").into())
+}

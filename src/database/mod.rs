@@ -1,0 +1,184 @@
+//! One open database: the controller over its tables.
+//!
+//! A [`Database`] is one opening of an engine; a second opening of the same folder in the process shares the engine.
+//! What hangs on an opening (tables, cursors, batches) answers `Closed` once it was closed.
+
+mod batch;
+mod engine;
+mod options;
+mod session;
+mod stats;
+mod table;
+mod upkeep;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::os::Disk;
+use crate::table::{Schema, TableFile};
+use crate::wal::Need;
+
+pub use batch::{Batch, Committed};
+pub use options::{Durability, OpenOptions, Sizes};
+pub use table::{Cursor, Table};
+pub use verify::{Finding, VerifyReport};
+
+use engine::Engine;
+use session::Session;
+
+/// The place of a commit in the order of all commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lsn(pub u64);
+
+/// What a list of tables says of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Its name.
+    pub name: String,
+    /// The id that the next save gets.
+    pub next_id: u64,
+    /// Records that are there.
+    pub count: u64,
+    /// The size of a packed record, in bytes.
+    pub record_size: u64,
+    /// From one record to the next in the file, in bytes.
+    pub slot_size: u64,
+}
+
+/// One opening of a database. Works from every thread. Dropping it closes it, but then nobody hears of errors.
+pub struct Database {
+    session: Arc<Session>,
+}
+
+impl Database {
+    /// Opens the database in the folder `path`, and makes it if there is none.
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Database> {
+        Ok(Database { session: Session::open(path.as_ref(), options)? })
+    }
+
+    /// Opens a database on a disk of the caller's. Other openings are kept out by the disk's own lock only.
+    pub fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Database> {
+        Ok(Database { session: Session::open_on(disk, options)? })
+    }
+
+    /// Waits for running writes, and closes. `Ok` says that everything is durable. An error is told once; the
+    /// database is closed all the same.
+    pub fn close(self) -> Result<()> {
+        self.session.close()
+    }
+
+    /// Syncs everything that was committed, whatever the durability mode.
+    pub fn flush(&self) -> Result<()> {
+        let _writing = self.session.write()?;
+        self.engine().files.flush()
+    }
+
+    /// Brings the data files up to date, so that the next opening has nothing to replay.
+    pub fn checkpoint(&self) -> Result<()> {
+        let _writing = self.session.write()?;
+        self.engine().files.checkpoint()
+    }
+
+    /// The upkeep of a database without threads of its own: writes and syncs what waits, makes a checkpoint if one
+    /// is due. Takes about `budget` at most, except that a step once begun is finished. True if there is more to do.
+    pub fn step(&self, budget: Duration) -> Result<bool> {
+        let _writing = self.session.write()?;
+        self.engine().step(budget)
+    }
+
+    /// Waits until the commit with this LSN is as durable as the mode promises; `Lsn(0)` means all that is visible
+    /// now. In `async` mode this syncs. `Timeout` if it is not done after `timeout`; `None` waits for ever.
+    pub fn wait_durable(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<()> {
+        let _writing = self.session.write()?;
+        let files = &self.engine().files;
+        let last = files.last_lsn();
+        if lsn.0 > last {
+            let text = format!("there is no commit {} yet; the newest is {last}", lsn.0);
+            return Err(Error::Invalid(text.into()));
+        }
+        let lsn = if lsn.0 == 0 { last } else { lsn.0 };
+        let need = match files.options().wal.durability {
+            Durability::Os => Need::Written,
+            Durability::Sync | Durability::Async => Need::Synced,
+        };
+        if files.wait(lsn, need, timeout)? {
+            return Ok(());
+        }
+        Err(Error::Timeout(format!("commit {lsn} is not durable after {timeout:?}").into()))
+    }
+
+    /// Reads everything and says what is wrong with it. Damage is a finding, not an error.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.session.read()?;
+        verify::verify(self.engine())
+    }
+
+    /// Figures since opening, as a JSON object.
+    pub fn stats_json(&self) -> Result<String> {
+        self.session.read()?;
+        Ok(stats::json(self.engine()))
+    }
+
+    /// Opens the table `name` if it is there with this schema, order included, and makes it if it is not there.
+    /// `SchemaDiffers` says how the schemas differ.
+    pub fn make_table(&self, name: &str, schema: &Schema) -> Result<Table> {
+        let _writing = self.session.write()?;
+        let (table, lsn) = self.engine().make_table(name, schema)?;
+        self.engine().files.wait_as_promised(lsn)?;
+        Ok(self.hand_out(table))
+    }
+
+    /// Opens the table `name`.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        self.session.read()?;
+        Ok(self.hand_out(self.engine().table(name)?))
+    }
+
+    /// Drops a table with all its records. Its disk space is given back by the checkpoint that follows.
+    pub fn drop_table(&self, name: &str) -> Result<()> {
+        let _writing = self.session.write()?;
+        self.engine().drop_table(name)
+    }
+
+    /// Gives a table another name, which must be free. Open handles go on.
+    pub fn rename_table(&self, from: &str, to: &str) -> Result<()> {
+        let _writing = self.session.write()?;
+        self.engine().rename_table(from, to)
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.session.read()?;
+        let info = |table: Arc<TableFile>| TableInfo {
+            name: table.name().to_string(),
+            next_id: table.next_id(),
+            count: table.count(),
+            record_size: table.layout().record_size as u64,
+            slot_size: table.layout().slot_size as u64,
+        };
+        Ok(self.engine().tables().into_iter().map(info).collect())
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> Result<Batch> {
+        self.session.read()?;
+        Ok(Batch::new(Arc::clone(&self.session)))
+    }
+
+    fn hand_out(&self, table: Arc<TableFile>) -> Table {
+        Table::new(Arc::clone(&self.session), table)
+    }
+
+    fn engine(&self) -> &Engine {
+        self.session.engine()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self.session.close();
+    }
+}

@@ -1,0 +1,402 @@
+//! A table as its users call it.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::table::{
+    JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema, TableFile, TableScan,
+};
+
+use super::session::Session;
+
+/// How many records ahead `fetch_many` brings near.
+const FETCH_AHEAD: usize = 16;
+
+/// An open table. Works from every thread; clone it for another owner.
+///
+/// Packed records lie as a C compiler lays the struct out (see `layout`). A null bitmap has bit `f % 8` of byte
+/// `f / 8` set where field `f` is null. Every verb that writes returns when its commit is as durable as the
+/// database's mode says; a verb that fails has changed nothing, except after `CommitUnknown`.
+#[derive(Clone)]
+pub struct Table {
+    session: Arc<Session>,
+    file: Arc<TableFile>,
+}
+
+impl Table {
+    pub(super) fn new(session: Arc<Session>, file: Arc<TableFile>) -> Table {
+        Table { session, file }
+    }
+
+    /// Its name now.
+    pub fn name(&self) -> String {
+        self.file.name().to_string()
+    }
+
+    /// Names and types of its fields.
+    pub fn schema(&self) -> &Schema {
+        self.file.schema()
+    }
+
+    /// Where everything of a record lies.
+    pub fn layout(&self) -> &Layout {
+        self.file.layout()
+    }
+
+    /// How many records are there, saved and not deleted.
+    pub fn count(&self) -> Result<u64> {
+        self.read()?;
+        Ok(self.file.count())
+    }
+
+    /// The id that the next save gets.
+    pub fn next_id(&self) -> Result<RecordId> {
+        self.read()?;
+        Ok(RecordId(self.file.next_id()))
+    }
+
+    /// Saves a record; returns its id.
+    pub fn save(&self, record: Record<'_>) -> Result<RecordId> {
+        let _writing = self.session.write()?;
+        let (id, lsn) = self.file.save(|slot| self.file.encode(record, slot))?;
+        self.wait(lsn)?;
+        Ok(id)
+    }
+
+    /// Saves records in one commit. Their ids follow each other; returns the first (of none: the next id).
+    pub fn save_many(&self, records: Records<'_>) -> Result<RecordId> {
+        let _writing = self.session.write()?;
+        records.check(&self.file)?;
+        if records.count == 0 {
+            return self.next_id();
+        }
+        let (id, lsn) = self.file.save_many(records.count, |index, slot| {
+            let record = records.get(index, &self.file);
+            self.file.encode(record, slot).map_err(|error| in_item(index, error))
+        })?;
+        self.wait(lsn)?;
+        Ok(id)
+    }
+
+    /// Saves a JSON object; returns its id. What it leaves out is null.
+    pub fn save_json(&self, json: &str) -> Result<RecordId> {
+        let _writing = self.session.write()?;
+        let (id, lsn) = self.file.save(|slot| self.file.encode_json(json, slot))?;
+        self.wait(lsn)?;
+        Ok(id)
+    }
+
+    /// Saves an array of JSON objects in one commit; returns the first id and how many.
+    pub fn save_many_json(&self, json: &str) -> Result<(RecordId, usize)> {
+        let _writing = self.session.write()?;
+        let slot_size = self.layout().slot_size;
+        let mut slots = Vec::new();
+        let count = self.file.encode_json_many(json, &mut slots)?;
+        if count == 0 {
+            return Ok((self.next_id()?, 0));
+        }
+        let (id, lsn) = self.file.save_many(count, |index, slot| {
+            slot.copy_from_slice(&slots[index * slot_size..][..slot_size]);
+            Ok(())
+        })?;
+        self.wait(lsn)?;
+        Ok((id, count))
+    }
+
+    /// Copies a record into the caller's memory, which has exactly `record_size` bytes. After an error its bytes
+    /// mean nothing.
+    #[inline]
+    pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
+        self.read()?;
+        self.file.fetch(id, record)
+    }
+
+    /// Copies many records; `statuses`, if given, is told the `diamond_status` of each. Does every item and returns
+    /// the first failure.
+    pub fn fetch_many(
+        &self,
+        ids: &[RecordId],
+        records: RecordsMut<'_>,
+        mut statuses: Option<&mut [i32]>,
+    ) -> Result<()> {
+        self.read()?;
+        records.check(ids.len(), &self.file)?;
+        if statuses.as_ref().is_some_and(|statuses| statuses.len() < ids.len()) {
+            return Err(Error::Invalid("there are fewer places for statuses than ids".into()));
+        }
+        let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
+        let (record_size, nulls_size) = (self.layout().record_size, self.layout().nulls_size);
+        let mut first = Ok(());
+        ids.iter().take(2 * FETCH_AHEAD).for_each(|id| self.file.prefetch(*id, false));
+        ids.iter().take(FETCH_AHEAD).for_each(|id| self.file.prefetch(*id, true));
+        for (index, id) in ids.iter().enumerate() {
+            // The page's state has to be near before its bytes can be looked for.
+            if let Some(later) = ids.get(index + 2 * FETCH_AHEAD) {
+                self.file.prefetch(*later, false);
+            }
+            if let Some(next) = ids.get(index + FETCH_AHEAD) {
+                self.file.prefetch(*next, true);
+            }
+            let bytes = &mut bytes[index * stride..][..record_size];
+            let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
+            let fetched = self.file.fetch(*id, RecordMut { bytes, nulls });
+            if let Some(statuses) = &mut statuses {
+                statuses[index] = fetched.as_ref().map_or_else(Error::status, |()| 0);
+            }
+            if first.is_ok() {
+                first = fetched;
+            }
+        }
+        first
+    }
+
+    /// A record as a JSON object, its fields in the schema's order.
+    pub fn fetch_json(&self, id: RecordId, style: JsonStyle) -> Result<String> {
+        self.read()?;
+        let mut json = String::new();
+        self.file.fetch_json(id, style, &mut json)?;
+        Ok(json)
+    }
+
+    /// Many records as a JSON array, with `null` where one could not be fetched; statuses and failure as in
+    /// `fetch_many`. No text where nothing was tried.
+    pub fn fetch_many_json(
+        &self,
+        ids: &[RecordId],
+        style: JsonStyle,
+        mut statuses: Option<&mut [i32]>,
+    ) -> (String, Result<()>) {
+        if let Err(error) = self.read() {
+            return (String::new(), Err(error));
+        }
+        let mut json = String::from("[");
+        let mut first = Ok(());
+        for (index, id) in ids.iter().enumerate() {
+            json.push_str(if index == 0 { "" } else { "," });
+            let fetched = self.read().and_then(|()| self.file.fetch_json(*id, style, &mut json));
+            if fetched.is_err() {
+                json.push_str("null");
+            }
+            if let Some(status) = statuses.as_mut().and_then(|statuses| statuses.get_mut(index)) {
+                *status = fetched.as_ref().map_or_else(Error::status, |()| 0);
+            }
+            if first.is_ok() {
+                first = fetched;
+            }
+        }
+        json.push(']');
+        (json, first)
+    }
+
+    /// Replaces a record.
+    pub fn replace(&self, id: RecordId, record: Record<'_>) -> Result<()> {
+        self.replace_slot(id, |slot| self.file.encode(record, slot))
+    }
+
+    /// Replaces a record if it still is `expected`, nulls included; else `Conflict`.
+    pub fn replace_if(&self, id: RecordId, expected: Record<'_>, record: Record<'_>) -> Result<()> {
+        let pack = |slot: &mut [u8]| self.file.encode(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.file.encode(record, slot))
+    }
+
+    /// Replaces many records in one commit, all or none.
+    pub fn replace_many(&self, ids: &[RecordId], records: Records<'_>) -> Result<()> {
+        if records.count != ids.len() {
+            return Err(different_counts(ids.len(), records.count));
+        }
+        records.check(&self.file)?;
+        let mut slots = Vec::new();
+        for index in 0..ids.len() {
+            let record = records.get(index, &self.file);
+            self.push_slot(&mut slots, |slot| self.file.encode(record, slot)).map_err(|error| in_item(index, error))?;
+        }
+        self.change_many(ids, &slots, 0)
+    }
+
+    /// Replaces a record by a JSON object. What it leaves out becomes null.
+    pub fn replace_json(&self, id: RecordId, json: &str) -> Result<()> {
+        self.replace_slot(id, |slot| self.file.encode_json(json, slot))
+    }
+
+    /// Replaces a record by a JSON object if it still is `expected`; else `Conflict`.
+    pub fn replace_if_json(&self, id: RecordId, expected: &str, json: &str) -> Result<()> {
+        let pack = |slot: &mut [u8]| self.file.encode_json(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.file.encode_json(json, slot))
+    }
+
+    /// Replaces many records by an array of JSON objects in one commit, all or none.
+    pub fn replace_many_json(&self, ids: &[RecordId], json: &str) -> Result<()> {
+        let mut slots = Vec::new();
+        let count = self.file.encode_json_many(json, &mut slots)?;
+        if count != ids.len() {
+            return Err(different_counts(ids.len(), count));
+        }
+        self.change_many(ids, &slots, 0)
+    }
+
+    /// Deletes a record. Its id is not given again.
+    pub fn delete(&self, id: RecordId) -> Result<()> {
+        let _writing = self.session.write()?;
+        let lsn = self.file.delete(id, None)?;
+        self.wait(lsn)
+    }
+
+    /// Deletes a record if it still is `expected`; else `Conflict`.
+    pub fn delete_if(&self, id: RecordId, expected: Record<'_>) -> Result<()> {
+        let _writing = self.session.write()?;
+        let mut slot = vec![0; self.layout().slot_size];
+        self.file.encode(expected, &mut slot)?;
+        let lsn = self.file.delete(id, Some(&slot))?;
+        self.wait(lsn)
+    }
+
+    /// Deletes many records in one commit, all or none.
+    pub fn delete_many(&self, ids: &[RecordId]) -> Result<()> {
+        let mut slots = Vec::new();
+        for _ in ids {
+            self.push_slot(&mut slots, |_| Ok(()))?;
+        }
+        self.change_many(ids, &slots, -1)
+    }
+
+    /// Scans the table as of now: the records that were committed before the call, whatever is written meanwhile.
+    pub fn scan(&self, range: ScanRange) -> Result<Cursor> {
+        self.read()?;
+        Ok(Cursor { session: Arc::clone(&self.session), scan: TableScan::new(&self.file, range)? })
+    }
+
+    pub(super) fn file(&self) -> &Arc<TableFile> {
+        &self.file
+    }
+
+    pub(super) fn belongs_to(&self, session: &Session) -> bool {
+        std::ptr::eq(self.session.engine(), session.engine())
+    }
+
+    #[inline]
+    fn read(&self) -> Result<()> {
+        self.session.read()?;
+        if self.file.file().is_dropped() { Err(self.dropped()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn dropped(&self) -> Error {
+        Error::NotFound(format!("table {} was dropped", self.name()).into())
+    }
+
+    fn wait(&self, lsn: u64) -> Result<()> {
+        self.file.files().wait_as_promised(lsn)
+    }
+
+    fn replace_slot(&self, id: RecordId, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let _writing = self.session.write()?;
+        let lsn = self.file.with_slots(1, |slot| {
+            pack(slot)?;
+            self.file.replace(id, slot, None)
+        })?;
+        self.wait(lsn)
+    }
+
+    fn replace_slot_if(
+        &self,
+        id: RecordId,
+        expect: impl FnOnce(&mut [u8]) -> Result<()>,
+        pack: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let _writing = self.session.write()?;
+        let lsn = self.file.with_slots(2, |slots| {
+            let (expected, slot) = slots.split_at_mut(self.layout().slot_size);
+            expect(expected)?;
+            pack(slot)?;
+            self.file.replace(id, slot, Some(expected))
+        })?;
+        self.wait(lsn)
+    }
+
+    fn push_slot(&self, slots: &mut Vec<u8>, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        let at = slots.len();
+        let size = self.layout().slot_size;
+        slots.try_reserve(size).map_err(|_| Error::NoMemory("no memory for the records of this call".into()))?;
+        slots.resize(at + size, 0);
+        pack(&mut slots[at..])
+    }
+
+    /// Puts slots in the places of records that are there, in one commit.
+    fn change_many(&self, ids: &[RecordId], slots: &[u8], tally: i64) -> Result<()> {
+        let _writing = self.session.write()?;
+        if tally != 0 {
+            refuse_twins(ids)?;
+        }
+        let size = self.layout().slot_size;
+        for id in ids {
+            self.file.check_range(*id)?;
+        }
+        let edits: Vec<_> =
+            ids.iter().zip(slots.chunks_exact(size)).map(|(id, slot)| self.file.write_edit(*id, slot, tally)).collect();
+        match self.file.files().commit(&edits, |_, _| {})? {
+            crate::pages::Outcome::Done(lsn) => self.wait(lsn),
+            crate::pages::Outcome::Refused(index) => Err(self.file.deleted(ids[index])),
+        }
+    }
+}
+
+/// A scan under way, as of the cut where it began. One thread at a time.
+///
+/// While it is open, pages that are changed are kept in memory as they were; close it soon.
+pub struct Cursor {
+    session: Arc<Session>,
+    scan: TableScan,
+}
+
+impl Cursor {
+    /// Copies the next record that is there into the caller's memory; `None` at the end.
+    pub fn next(&mut self, record: RecordMut<'_>) -> Result<Option<RecordId>> {
+        self.read()?;
+        self.scan.next(record)
+    }
+
+    /// Copies up to `ids.len()` records; returns how many, 0 at the end.
+    pub fn next_many(&mut self, ids: &mut [RecordId], records: RecordsMut<'_>) -> Result<usize> {
+        self.read()?;
+        self.scan.next_many(ids, records)
+    }
+
+    /// The next record that is there as a JSON object; `None` at the end.
+    pub fn next_json(&mut self, style: JsonStyle) -> Result<Option<(RecordId, String)>> {
+        self.read()?;
+        self.scan.next_json(style)
+    }
+
+    /// Where everything of a record lies.
+    pub fn layout(&self) -> &Layout {
+        self.scan.table().layout()
+    }
+
+    fn read(&self) -> Result<()> {
+        self.session.read()?;
+        let table = self.scan.table();
+        if table.file().is_dropped() {
+            return Err(Error::NotFound(format!("table {} was dropped", table.name()).into()));
+        }
+        Ok(())
+    }
+}
+
+fn different_counts(ids: usize, records: usize) -> Error {
+    Error::Invalid(format!("{ids} ids go with {records} records; there must be as many of both").into())
+}
+
+/// The same record cannot be deleted twice in one call.
+fn refuse_twins(ids: &[RecordId]) -> Result<()> {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::Invalid(format!("id {} is named twice", pair[0].0).into())),
+    }
+}
+
+/// Says which item of a call an error is about.
+fn in_item(index: usize, error: Error) -> Error {
+    error.with_prefix(&format!("Record {index} of the call: "))
+}

@@ -1,0 +1,419 @@
+//! Records of fixed width: a layout on one paged file.
+//!
+//! ```text
+//! data/N:  | header, 4 KiB | slot 0 | slot 1 | slot 2 | ...
+//! slot:    | record | state | null bits | up to a multiple of 8 |      (see `layout`)
+//! ```
+//!
+//! Record `id` lies at `4096 + id × slot size`. A page is a power-of-two number of slots, so that a slot never
+//! crosses pages and finding one is a shift. The next id is the file's length; the file's tally counts the records
+//! that are there. A slot without a record is all zeros, and so a page without one becomes a hole.
+//!
+//! [`TableFile`] speaks slots and LSNs; what a user calls is `database::Table`.
+
+mod field;
+mod json;
+mod layout;
+mod number;
+#[cfg(test)]
+mod random;
+mod record;
+mod scan;
+mod schema;
+mod timestamp;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::{Error, Result};
+use crate::format::bytes::{Put, Take};
+use crate::pages::{Edit, Outcome, PagedFile, PagedFiles};
+
+pub use field::{Field, FieldKind};
+pub use json::JsonStyle;
+pub use layout::{FIELD_COUNT_MAX, Layout, RECORD_SIZE_MAX};
+pub use record::{Record, RecordMut};
+pub use scan::{ScanRange, TableScan};
+pub use schema::Schema;
+
+use record::{STATE_LIVE, check_slot, decode_packed, encode_packed, is_live};
+
+/// What the files of tables are to the floor below.
+pub const KIND_TABLE: u32 = 1;
+
+/// A record's number in its table: dense from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct RecordId(pub u64);
+
+/// Many packed records, `stride` bytes apart, and their null bitmaps likewise. The last needs no full stride.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// The records.
+    pub bytes: &'a [u8],
+    /// From one record to the next, in bytes.
+    pub stride: usize,
+    /// The null bitmaps; `None`: nothing is null.
+    pub nulls: Option<&'a [u8]>,
+    /// From one null bitmap to the next, in bytes.
+    pub null_stride: usize,
+    /// How many records.
+    pub count: usize,
+}
+
+/// Where to write many packed records.
+#[derive(Debug)]
+pub struct RecordsMut<'a> {
+    /// Room for the records.
+    pub bytes: &'a mut [u8],
+    /// From one record to the next, in bytes.
+    pub stride: usize,
+    /// Room for the null bitmaps, if they are wanted.
+    pub nulls: Option<&'a mut [u8]>,
+    /// From one null bitmap to the next, in bytes.
+    pub null_stride: usize,
+}
+
+/// One table's file.
+pub struct TableFile {
+    files: Arc<PagedFiles>,
+    file: Arc<PagedFile>,
+    schema: Schema,
+    name: RwLock<Arc<str>>,
+    slot_size: usize,
+    /// A page has two to this power slots.
+    page_shift: u32,
+}
+
+thread_local! {
+    /// A thread's slots under construction.
+    static SLOTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl TableFile {
+    /// The page size for slots of this size: as many slots, a power of two, as fit into `page_size_max` bytes, but
+    /// at least one.
+    pub fn page_size(slot_size: usize, page_size_max: usize) -> usize {
+        let slots = (page_size_max / slot_size).max(1);
+        slot_size << slots.ilog2()
+    }
+
+    /// What the file's description holds: name and schema.
+    pub fn describe(name: &str, schema: &str) -> Vec<u8> {
+        let mut meta = Vec::with_capacity(4 + name.len() + schema.len());
+        meta.put_u32(name.len() as u32);
+        meta.put(name.as_bytes());
+        meta.put(schema.as_bytes());
+        meta
+    }
+
+    /// The table in a file.
+    pub fn open(files: &Arc<PagedFiles>, file: Arc<PagedFile>) -> Result<TableFile> {
+        let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {}", file.id.0), what);
+        let meta = file.meta();
+        let mut take = Take(&meta);
+        let (name, schema) = take
+            .u32()
+            .and_then(|size| take.bytes(size as usize))
+            .and_then(|name| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(take.0).ok()?)))
+            .ok_or_else(|| damaged("it names no table"))?;
+        let schema = Schema::parse(schema).map_err(|error| damaged(error.message()))?;
+        let slot_size = schema.layout().slot_size;
+        if file.page_size % slot_size != 0 || !(file.page_size / slot_size).is_power_of_two() {
+            return Err(damaged("its page size does not go with its schema"));
+        }
+        let page_shift = (file.page_size / slot_size).ilog2();
+        let name = RwLock::new(Arc::from(name));
+        Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift })
+    }
+
+    /// The table's name now.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name.read())
+    }
+
+    /// Gives the table another name. Under the lock of the names. Returns the LSN.
+    pub fn rename(&self, name: &str) -> Result<u64> {
+        let lsn = self.files.describe_file(&self.file, &TableFile::describe(name, &self.schema.to_json()))?;
+        *self.name.write() = Arc::from(name);
+        Ok(lsn)
+    }
+
+    /// The file that holds the table.
+    pub fn file(&self) -> &Arc<PagedFile> {
+        &self.file
+    }
+
+    /// The files of the table's database.
+    pub fn files(&self) -> &Arc<PagedFiles> {
+        &self.files
+    }
+
+    /// Names and types of the fields.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Where everything of a record lies.
+    pub fn layout(&self) -> &Layout {
+        self.schema.layout()
+    }
+
+    /// Records that are there.
+    pub fn count(&self) -> u64 {
+        self.file.tally().max(0) as u64
+    }
+
+    /// The id that the next save gets.
+    #[inline]
+    pub fn next_id(&self) -> u64 {
+        self.file.length() / self.slot_size as u64
+    }
+
+    /// Packs a record into a slot, which has `slot_size` bytes.
+    pub fn encode(&self, record: Record<'_>, slot: &mut [u8]) -> Result<()> {
+        // The name is looked up only where a message needs it.
+        encode_packed(self.layout(), "", record, slot)
+            .or_else(|_| encode_packed(self.layout(), &self.name(), record, slot))
+    }
+
+    /// Packs a record's JSON into a slot.
+    pub fn encode_json(&self, json: &str, slot: &mut [u8]) -> Result<()> {
+        json::encode_json(&self.schema, &self.name(), json, slot)
+    }
+
+    /// Packs an array of records into slots, one after the other. Returns how many.
+    pub fn encode_json_many(&self, json: &str, slots: &mut Vec<u8>) -> Result<usize> {
+        json::encode_json_many(&self.schema, &self.name(), json, |_, slot| {
+            let full = |_| Error::NoMemory("no memory for the records of this array".into());
+            slots.try_reserve(slot.len()).map_err(full)?;
+            slots.extend_from_slice(slot);
+            Ok(())
+        })
+    }
+
+    /// Saves one record; returns its id and LSN.
+    pub fn save(&self, encode: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<(RecordId, u64)> {
+        self.with_slots(1, |slots| {
+            encode(slots)?;
+            self.append(slots)
+        })
+    }
+
+    /// Saves slots that follow each other, in one commit; returns the first id and the LSN.
+    pub fn append(&self, slots: &[u8]) -> Result<(RecordId, u64)> {
+        let mut first = 0;
+        let tally = (slots.len() / self.slot_size) as i64;
+        let edit = Edit::Append { file: &self.file, bytes: slots, tally };
+        match self.files.commit(&[edit], |_, offset| first = offset)? {
+            Outcome::Done(lsn) => Ok((RecordId(first / self.slot_size as u64), lsn)),
+            Outcome::Refused(_) => unreachable!("an append expects nothing"),
+        }
+    }
+
+    /// Saves `count` records, packed piece by piece by `encode`, in one commit.
+    pub fn save_many(
+        &self,
+        count: usize,
+        mut encode: impl FnMut(usize, &mut [u8]) -> Result<()>,
+    ) -> Result<(RecordId, u64)> {
+        let mut pack = |from: usize, slots: &mut [u8]| {
+            slots.chunks_exact_mut(self.slot_size).enumerate().try_for_each(|(index, slot)| encode(from + index, slot))
+        };
+        let size = count as u64 * self.slot_size as u64;
+        if size < self.files.options().bulk_min {
+            return self.with_slots(count, |slots| {
+                pack(0, slots)?;
+                self.append(slots)
+            });
+        }
+        let (offset, lsn) = self
+            .files
+            .append_in_bulk(&self.file, size, count as i64, |at, slots| pack(at as usize / self.slot_size, slots))?;
+        Ok((RecordId(offset / self.slot_size as u64), lsn))
+    }
+
+    /// Copies a record into the caller's memory.
+    #[inline]
+    pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
+        let layout = self.layout();
+        if record.bytes.len() != layout.record_size {
+            return Err(self.wrong_size(record.bytes.len()));
+        }
+        if id.0 >= self.next_id() {
+            return Err(self.out_of_range(id));
+        }
+        let (page, at) = self.place(id);
+        let small = self.slot_size <= SLOT_ON_STACK;
+        if !small || layout.state_offset < layout.record_size || record.nulls.is_some() {
+            return self.fetch_slot_then_unpack(id, record);
+        }
+        // The state lies behind the record: the record goes straight into the caller's memory.
+        let mut state = [0];
+        self.file.read(page, at, record.bytes, Some((at + layout.state_offset, &mut state)))?;
+        if state[0] == STATE_LIVE {
+            return Ok(());
+        }
+        record.bytes.fill(0);
+        Err(self.deleted(id))
+    }
+
+    /// Brings what a later `fetch` needs near: first its page's state, then its bytes.
+    #[inline]
+    pub fn prefetch(&self, id: RecordId, bytes: bool) {
+        if id.0 < self.next_id() {
+            let (page, at) = self.place(id);
+            self.file.prefetch(page, bytes.then_some(at));
+        }
+    }
+
+    fn fetch_slot_then_unpack(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
+        if self.slot_size <= SLOT_ON_STACK {
+            let mut slot = [0; SLOT_ON_STACK];
+            let slot = &mut slot[..self.slot_size];
+            self.fetch_slot(id, slot)?;
+            return decode_packed(self.layout(), "", slot, record).or_else(|_| Err(self.wrong_nulls()));
+        }
+        let mut slot = vec![0; self.slot_size];
+        self.fetch_slot(id, &mut slot)?;
+        decode_packed(self.layout(), "", &slot, record).or_else(|_| Err(self.wrong_nulls()))
+    }
+
+    /// Copies a whole slot that holds a record.
+    pub fn fetch_slot(&self, id: RecordId, slot: &mut [u8]) -> Result<()> {
+        if id.0 >= self.next_id() {
+            return Err(self.out_of_range(id));
+        }
+        let (page, at) = self.place(id);
+        self.file.read(page, at, slot, None)?;
+        if is_live(self.layout(), slot) { Ok(()) } else { Err(self.deleted(id)) }
+    }
+
+    /// A record as JSON.
+    pub fn fetch_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {
+        let mut slot = vec![0; self.slot_size];
+        self.fetch_slot(id, &mut slot)?;
+        json::decode_json(&self.schema, &slot, style, out);
+        Ok(())
+    }
+
+    /// Replaces a record that is there, or, with `expected`, that still is so. Returns the LSN.
+    pub fn replace(&self, id: RecordId, slot: &[u8], expected: Option<&[u8]>) -> Result<u64> {
+        self.change(id, slot, expected, 0)
+    }
+
+    /// Deletes a record that is there, or, with `expected`, that still is so. Returns the LSN.
+    pub fn delete(&self, id: RecordId, expected: Option<&[u8]>) -> Result<u64> {
+        self.with_slots(1, |zeros| {
+            zeros.fill(0);
+            self.change(id, zeros, expected, -1)
+        })
+    }
+
+    fn change(&self, id: RecordId, slot: &[u8], expected: Option<&[u8]>, tally: i64) -> Result<u64> {
+        self.check_range(id)?;
+        let write = self.write_edit(id, slot, tally);
+        let outcome = match expected {
+            None => self.files.commit(&[write], |_, _| {})?,
+            Some(expected) => self.files.commit(&[write, self.expect_edit(id, expected)], |_, _| {})?,
+        };
+        match outcome {
+            Outcome::Done(lsn) => Ok(lsn),
+            Outcome::Refused(0) => Err(self.deleted(id)),
+            Outcome::Refused(_) => Err(self.changed(id)),
+        }
+    }
+
+    /// The edit that puts a slot in the place of a record that is there.
+    pub fn write_edit<'a>(&'a self, id: RecordId, slot: &'a [u8], tally: i64) -> Edit<'a> {
+        let given = Some((self.layout().state_offset, STATE_LIVE));
+        Edit::Write { file: &self.file, offset: self.offset(id), bytes: slot, given, tally }
+    }
+
+    /// The edit that expects a record to be exactly so.
+    pub fn expect_edit<'a>(&'a self, id: RecordId, slot: &'a [u8]) -> Edit<'a> {
+        Edit::Expect { file: &self.file, offset: self.offset(id), bytes: slot }
+    }
+
+    /// What is wrong with a stored slot, if anything.
+    pub fn check_slot(&self, slot: &[u8]) -> std::result::Result<(), String> {
+        check_slot(self.layout(), slot)
+    }
+
+    /// Refuses an id that was never given.
+    pub fn check_range(&self, id: RecordId) -> Result<()> {
+        if id.0 < self.next_id() { Ok(()) } else { Err(self.out_of_range(id)) }
+    }
+
+    /// The error for an id that was never given.
+    #[cold]
+    pub fn out_of_range(&self, id: RecordId) -> Error {
+        let (name, next) = (self.name(), self.next_id());
+        let text = match next {
+            0 => format!("no record {} in table {name}: the table is empty", id.0),
+            _ => format!("no record {} in table {name}: its ids go from 0 to {}", id.0, next - 1),
+        };
+        Error::OutOfRange(text.into())
+    }
+
+    /// The error for a record that was deleted.
+    #[cold]
+    pub fn deleted(&self, id: RecordId) -> Error {
+        if self.file.is_dropped() {
+            return Error::NotFound(format!("table {} was dropped", self.name()).into());
+        }
+        Error::NotFound(format!("record {} of table {} was deleted", id.0, self.name()).into())
+    }
+
+    /// The error for a record that is not what it was expected to be.
+    #[cold]
+    pub fn changed(&self, id: RecordId) -> Error {
+        let text = format!("record {} of table {} is no longer what was expected; read it again", id.0, self.name());
+        Error::Conflict(text.into())
+    }
+
+    #[cold]
+    fn wrong_size(&self, given: usize) -> Error {
+        let (name, right) = (self.name(), self.layout().record_size);
+        Error::Invalid(format!("a record of table {name} has {right} bytes, not {given}").into())
+    }
+
+    #[cold]
+    fn wrong_nulls(&self) -> Error {
+        let (name, right) = (self.name(), self.layout().nulls_size);
+        Error::Invalid(format!("the null bitmap of a record of table {name} has {right} bytes").into())
+    }
+
+    #[inline]
+    fn place(&self, id: RecordId) -> (u64, usize) {
+        let in_page = id.0 & ((1 << self.page_shift) - 1);
+        (id.0 >> self.page_shift, in_page as usize * self.slot_size)
+    }
+
+    fn offset(&self, id: RecordId) -> u64 {
+        id.0 * self.slot_size as u64
+    }
+
+    /// Lends a buffer for `count` slots, with unspecified bytes.
+    pub fn with_slots<T>(&self, count: usize, act: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
+        let refused = || Error::NoMemory(format!("no memory for {count} records of table {}", self.name()).into());
+        let size = count.checked_mul(self.slot_size).ok_or_else(refused)?;
+        SLOTS.with_borrow_mut(|buffer| {
+            if buffer.len() < size {
+                buffer.try_reserve(size - buffer.len()).map_err(|_| refused())?;
+                buffer.resize(size, 0);
+            }
+            let result = act(&mut buffer[..size]);
+            // One large batch must not keep its memory for the life of the thread.
+            if buffer.len() > 1 << 20 {
+                *buffer = Vec::new();
+            }
+            result
+        })
+    }
+}
+
+/// Slots up to this size are unpacked on the stack.
+const SLOT_ON_STACK: usize = 1024;

@@ -1,0 +1,205 @@
+//! A scan: the records of a table in id order, as of one cut.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::pages::Snapshot;
+
+use super::json::{JsonStyle, decode_json};
+use super::record::{RecordMut, decode_packed, is_live};
+use super::{RecordId, RecordsMut, TableFile};
+
+/// Which ids a scan covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanRange {
+    /// The first id.
+    pub from: u64,
+    /// The id after the last.
+    pub to: u64,
+    /// From the highest id down.
+    pub reverse: bool,
+}
+
+impl Default for ScanRange {
+    fn default() -> Self {
+        ScanRange { from: 0, to: u64::MAX, reverse: false }
+    }
+}
+
+/// A scan under way. It sees exactly what was committed when it began.
+pub struct TableScan {
+    table: Arc<TableFile>,
+    snapshot: Snapshot,
+    /// The ids that are left.
+    from: u64,
+    to: u64,
+    reverse: bool,
+    /// The page in `bytes`, if any.
+    page: Option<u64>,
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl TableScan {
+    /// Begins a scan now.
+    pub fn new(table: &Arc<TableFile>, range: ScanRange) -> Result<TableScan> {
+        let file = table.file();
+        let mut bytes = Vec::new();
+        let refused = |_| Error::NoMemory(format!("no memory to scan table {}", table.name()).into());
+        bytes.try_reserve_exact(file.page_size).map_err(refused)?;
+        bytes.resize(file.page_size, 0);
+        let (mut length, mut count) = (0, 0);
+        let snapshot = table.files().snapshot(|| (length, count) = (file.committed_length(), table.count()));
+        let end = length / table.slot_size as u64;
+        let (from, to) = (range.from.min(end), range.to.min(end));
+        let table = Arc::clone(table);
+        Ok(TableScan { table, snapshot, from, to: to.max(from), reverse: range.reverse, page: None, bytes, count })
+    }
+
+    /// How many records were there when the scan began.
+    pub fn count_at_start(&self) -> u64 {
+        self.count
+    }
+
+    /// Goes on behind the page of the last record, going forwards.
+    pub fn skip_page(&mut self) {
+        let (page, _) = self.table.place(RecordId(self.from.saturating_sub(1)));
+        self.from = ((page + 1) << self.table.page_shift).min(self.to);
+    }
+
+    /// The table that is scanned.
+    pub fn table(&self) -> &Arc<TableFile> {
+        &self.table
+    }
+
+    /// Copies the next record; `None` at the end.
+    pub fn next(&mut self, record: RecordMut<'_>) -> Result<Option<RecordId>> {
+        if record.bytes.len() != self.table.layout().record_size {
+            return Err(self.table.wrong_size(record.bytes.len()));
+        }
+        let Some((id, at)) = self.advance()? else { return Ok(None) };
+        let slot = &self.bytes[at..at + self.table.slot_size];
+        decode_packed(self.table.layout(), &self.table.name(), slot, record)?;
+        Ok(Some(id))
+    }
+
+    /// Copies as many records as `ids` has places; returns how many there were.
+    pub fn next_many(&mut self, ids: &mut [RecordId], records: RecordsMut<'_>) -> Result<usize> {
+        let (record_size, nulls_size) = (self.table.layout().record_size, self.table.layout().nulls_size);
+        records.check(ids.len(), &self.table)?;
+        let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
+        for (index, place) in ids.iter_mut().enumerate() {
+            let Some((id, at)) = self.advance()? else { return Ok(index) };
+            let slot = &self.bytes[at..at + self.table.slot_size];
+            let bytes = &mut bytes[index * stride..][..record_size];
+            let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
+            decode_packed(self.table.layout(), "", slot, RecordMut { bytes, nulls })?;
+            *place = id;
+        }
+        Ok(ids.len())
+    }
+
+    /// The next record as JSON; `None` at the end.
+    pub fn next_json(&mut self, style: JsonStyle) -> Result<Option<(RecordId, String)>> {
+        let Some((id, at)) = self.advance()? else { return Ok(None) };
+        let mut json = String::new();
+        decode_json(self.table.schema(), &self.bytes[at..at + self.table.slot_size], style, &mut json);
+        Ok(Some((id, json)))
+    }
+
+    /// The next slot, live or not, with its id; `None` at the end.
+    pub fn next_slot(&mut self) -> Result<Option<(RecordId, &[u8])>> {
+        if self.from == self.to {
+            return Ok(None);
+        }
+        let id = self.step();
+        let at = self.load(id)?;
+        Ok(Some((RecordId(id), &self.bytes[at..at + self.table.slot_size])))
+    }
+
+    /// Moves to the next record that is there.
+    fn advance(&mut self) -> Result<Option<(RecordId, usize)>> {
+        while self.from < self.to {
+            let id = self.step();
+            let at = self.load(id)?;
+            if is_live(self.table.layout(), &self.bytes[at..at + self.table.slot_size]) {
+                return Ok(Some((RecordId(id), at)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self) -> u64 {
+        if self.reverse {
+            self.to -= 1;
+            self.to
+        } else {
+            self.from += 1;
+            self.from - 1
+        }
+    }
+
+    /// Brings the page of `id` into `bytes`; returns where the slot lies there.
+    fn load(&mut self, id: u64) -> Result<usize> {
+        let (page, at) = self.table.place(RecordId(id));
+        if self.page != Some(page) {
+            self.page = None;
+            self.snapshot.read_page(self.table.file(), page, &mut self.bytes)?;
+            self.page = Some(page);
+        }
+        Ok(at)
+    }
+}
+
+impl RecordsMut<'_> {
+    /// Refuses memory that does not hold `count` records.
+    pub(crate) fn check(&self, count: usize, table: &TableFile) -> Result<()> {
+        let layout = table.layout();
+        check_room("records", &table.name(), count, self.bytes.len(), self.stride, layout.record_size)?;
+        match &self.nulls {
+            Some(nulls) => {
+                check_room("null bitmaps", &table.name(), count, nulls.len(), self.null_stride, layout.nulls_size)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl super::Records<'_> {
+    /// Refuses memory that does not hold what it should.
+    pub(crate) fn check(&self, table: &TableFile) -> Result<()> {
+        let layout = table.layout();
+        check_room("records", &table.name(), self.count, self.bytes.len(), self.stride, layout.record_size)?;
+        match &self.nulls {
+            Some(nulls) => {
+                check_room("null bitmaps", &table.name(), self.count, nulls.len(), self.null_stride, layout.nulls_size)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// One of the records. After `check`.
+    pub(crate) fn get(&self, index: usize, table: &TableFile) -> super::Record<'_> {
+        let layout = table.layout();
+        super::Record {
+            bytes: &self.bytes[index * self.stride..][..layout.record_size],
+            nulls: self.nulls.map(|nulls| &nulls[index * self.null_stride..][..layout.nulls_size]),
+        }
+    }
+}
+
+fn check_room(what: &str, table: &str, count: usize, size: usize, stride: usize, item: usize) -> Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    if stride < item && count > 1 {
+        let text = format!("{what} of table {table} have {item} bytes each, more than the stride of {stride}");
+        return Err(Error::Invalid(text.into()));
+    }
+    let needed = (count - 1).checked_mul(stride).and_then(|start| start.checked_add(item));
+    if needed.is_none_or(|needed| needed > size) {
+        let text = format!("{count} {what} of table {table}, {stride} bytes apart, do not fit into {size} bytes");
+        return Err(Error::Invalid(text.into()));
+    }
+    Ok(())
+}
