@@ -1,9 +1,16 @@
 //! DiamondDB: an embedded storage engine.
-mod database;
+#![allow(missing_docs)]
 mod error;
-mod format;
 pub mod os;
+mod format;
+mod wal;
 mod pages;
 mod table;
-mod wal;
+mod database;
+mod ffi;
+
+pub use database::{Batch, Committed, Cursor, Database, Durability, Finding, Lsn, OpenOptions, Sizes, Table, TableInfo, VerifyReport};
 pub use error::{Error, Message, Result};
+pub use table::{Field, FieldKind, JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema};
+/// The version of this library, `major.minor.patch`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,318 @@
+//! Database
+
+use std::ffi::{OsStr, c_char, c_void};
+use std::mem::offset_of;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::borrow::{Handle, Struct};
+use super::guard::{Call, guard};
+use super::status::diamond_status;
+use crate::database::{Database, Durability, Lsn, OpenOptions, VerifyReport};
+use crate::error::{Error, Result};
+
+/// An open database.
+pub struct diamond_db {
+    _opaque: (),
+}
+
+impl Handle for diamond_db {
+    type Value = Database;
+    const NAME: &'static str = "diamond_db";
+    const MARK: u64 = u64::from_le_bytes(*b"diam.db\0");
+}
+
+/// diamond_options.durability: what a call that commits waits for, and so what its commit survives.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum anonymous_durability {
+    /// A power cut. The default.
+    DIAMOND_DURABILITY_SYNC = 0,
+    /// The end of the process, kill -9 among the ways.
+    DIAMOND_DURABILITY_OS = 1,
+    /// Neither, until the next interval, diamond_flush or diamond_close.
+    DIAMOND_DURABILITY_ASYNC = 2,
+}
+
+/// diamond_options.flags
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum anonymous_open {
+    /// Do not make a database where there is none: NOT_FOUND.
+    DIAMOND_OPEN_MUST_EXIST = 1,
+    /// Every verb that writes answers UNSUPPORTED.
+    DIAMOND_OPEN_READ_ONLY = 2,
+    /// Start no thread; the host calls diamond_step.
+    DIAMOND_OPEN_NO_THREADS = 4,
+    /// Open on a network file system too, where locks and syncs may not keep their promises.
+    DIAMOND_OPEN_FORCE_NETWORK = 8,
+    /// Read clean pages by pread and not through a map: slower, but a bad sector is IO and not a SIGBUS.
+    DIAMOND_OPEN_READ_WITH_PREAD = 16,
+}
+
+/// How to open a database. All zeros but struct_size are the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct diamond_options {
+    pub struct_size: usize,
+    /// DIAMOND_OPEN_...
+    pub flags: u64,
+    /// DIAMOND_DURABILITY_...
+    pub durability: i32,
+    /// DIAMOND_DURABILITY_ASYNC syncs by itself this often. 0: 1,000 ms.
+    pub interval_ms: u32,
+    /// Bytes of changed memory that start a checkpoint. 0: an eighth of the machine's memory.
+    pub dirty_soft: u64,
+    /// Bytes of changed memory at which writers wait for the checkpoint. 0: a quarter of the machine's memory.
+    pub dirty_hard: u64,
+    /// Reserved for a store module: NULL, else UNSUPPORTED.
+    pub store: *const c_void,
+    /// Reserved for a cache module: NULL, else UNSUPPORTED.
+    pub cache: *const c_void,
+    /// If not NULL, a failing diamond_open copies its sentence here.
+    pub error: *mut c_char,
+    /// Bytes at error, the final NUL included.
+    pub error_size: usize,
+}
+
+// SAFETY: as the trait asks; 0 and NULL are values of numbers and pointers.
+unsafe impl Struct for diamond_options {
+    const NAME: &'static str = "diamond_options";
+    const REQUIRED_SIZE: usize = offset_of!(diamond_options, durability);
+}
+
+/// Opens the database in the folder at path, and makes both where they are missing. path is the bytes of a file
+/// name, with no NUL inside. options may be NULL. A second open in this process shares what the first opened, and
+/// each needs its close.
+///
+/// BUSY: open in this process with other options. LOCKED: open in another process, whose pid the message tells.
+/// NOT_FOUND: see DIAMOND_OPEN_MUST_EXIST. FORMAT, CORRUPT: the folder is not, or no longer, a database.
+/// INVALID: a path or option without meaning.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_open(
+    path: *const c_char,
+    path_size: usize,
+    options: *const diamond_options,
+    db: *mut *mut diamond_db,
+) -> diamond_status {
+    guard("diamond_open", |call| {
+        // SAFETY: the conventions.
+        let (db, options, path) = unsafe {
+            let db = call.handle_out(db, "db")?;
+            (db, read_options(call, options)?, call.slice(path.cast::<u8>(), path_size, "path")?)
+        };
+        db.put(Database::open(checked_path(call, path)?, &options)?);
+        Ok(())
+    })
+}
+
+unsafe fn read_options(call: &mut Call, options: *const diamond_options) -> Result<OpenOptions> {
+    use anonymous_open::*;
+    if options.is_null() {
+        return Ok(OpenOptions::default());
+    }
+    // SAFETY: the caller's promise is ours; the options name their error buffer.
+    let given = unsafe {
+        let given = call.read(options, "options")?;
+        call.tell(given.error, given.error_size);
+        given
+    };
+    let known = [
+        DIAMOND_OPEN_MUST_EXIST,
+        DIAMOND_OPEN_READ_ONLY,
+        DIAMOND_OPEN_NO_THREADS,
+        DIAMOND_OPEN_FORCE_NETWORK,
+        DIAMOND_OPEN_READ_WITH_PREAD,
+    ];
+    call.check_flags(given.flags, known.iter().fold(0, |all, &flag| all | flag as u64), "options->flags")?;
+    for (module, field) in [(given.store, "store"), (given.cache, "cache")] {
+        if !module.is_null() {
+            let text = format!("{}: `options->{field}` must be NULL: this version has no modules.", call.name);
+            return Err(Error::Unsupported(text.into()));
+        }
+    }
+    let has = |flag: anonymous_open| given.flags & flag as u64 != 0;
+    Ok(OpenOptions {
+        must_exist: has(DIAMOND_OPEN_MUST_EXIST),
+        read_only: has(DIAMOND_OPEN_READ_ONLY),
+        no_threads: has(DIAMOND_OPEN_NO_THREADS),
+        force: has(DIAMOND_OPEN_FORCE_NETWORK),
+        pread: has(DIAMOND_OPEN_READ_WITH_PREAD),
+        durability: checked_durability(call, given.durability)?,
+        interval_ms: given.interval_ms,
+        dirty_soft: given.dirty_soft,
+        dirty_hard: given.dirty_hard,
+        sizes: Default::default(),
+    })
+}
+
+fn checked_durability(call: &Call, durability: i32) -> Result<Durability> {
+    use anonymous_durability::*;
+    match durability {
+        _ if durability == DIAMOND_DURABILITY_SYNC as i32 => Ok(Durability::Sync),
+        _ if durability == DIAMOND_DURABILITY_OS as i32 => Ok(Durability::Os),
+        _ if durability == DIAMOND_DURABILITY_ASYNC as i32 => Ok(Durability::Async),
+        other => {
+            let text = format!("{}: `options->durability` is {other}, not a DIAMOND_DURABILITY constant.", call.name);
+            Err(Error::Invalid(text.into()))
+        }
+    }
+}
+
+fn checked_path<'a>(call: &Call, path: &'a [u8]) -> Result<&'a OsStr> {
+    let what = match path {
+        [] => "is empty",
+        _ if path.contains(&0) => "has a NUL inside (path_size does not count a final one)",
+        _ => return Ok(OsStr::from_bytes(path)),
+    };
+    Err(Error::Invalid(format!("{}: `path` {what}.", call.name).into()))
+}
+
+/// Closes it: waits for running calls, makes all that was committed durable, and says whether that went well. When
+/// the database was opened more than once in this process, the last close does so. Its tables, batches and cursors
+/// answer CLOSED from now on, and need their own closes still.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_close(db: *mut diamond_db) -> diamond_status {
+    guard("diamond_close", |call| {
+        // SAFETY: the conventions.
+        let db = unsafe { call.take(db, "db")? };
+        db.map_or(Ok(()), Database::close)
+    })
+}
+
+/// Makes all that was committed before the call durable against a power cut, whatever the durability.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_flush(db: *mut diamond_db) -> diamond_status {
+    guard("diamond_flush", |call| {
+        // SAFETY: the conventions.
+        let db = unsafe { call.handle(db, "db")? };
+        db.flush()
+    })
+}
+
+/// Writes changed pages to their files and shortens the write-ahead log, so that the next opening is quick. The
+/// library does so by itself; before a copy of the folder or a long rest one may ask for it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_checkpoint(db: *mut diamond_db) -> diamond_status {
+    guard("diamond_checkpoint", |call| {
+        // SAFETY: the conventions.
+        let db = unsafe { call.handle(db, "db")? };
+        db.checkpoint()
+    })
+}
+
+/// Does upkeep for about budget_us microseconds at most: what a database opened with DIAMOND_OPEN_NO_THREADS asks
+/// of its host, for instance whenever its event loop is idle. more becomes 1 if work is left, else 0; NULL: not
+/// wanted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_step(db: *mut diamond_db, budget_us: u32, more: *mut i32) -> diamond_status {
+    guard("diamond_step", |call| {
+        // SAFETY: the conventions.
+        let (db, more) = unsafe { (call.handle(db, "db")?, call.out(more, "more")?) };
+        more.put(db.step(Duration::from_micros(budget_us.into()))?.into());
+        Ok(())
+    })
+}
+
+/// Waits until the commit lsn, and with it every earlier one, is as durable as the database promises. lsn 0: all
+/// that is visible now, for who must not act on what a crash could take back. timeout_ms 0 only asks, UINT32_MAX
+/// waits for ever. error may be NULL; else a failure copies its sentence to the error_size bytes there.
+///
+/// TIMEOUT: not yet. COMMIT_UNKNOWN, POISONED: it will not become durable any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_wait_durable(
+    db: *mut diamond_db,
+    lsn: u64,
+    timeout_ms: u32,
+    error: *mut c_char,
+    error_size: usize,
+) -> diamond_status {
+    guard("diamond_wait_durable", |call| {
+        // SAFETY: the conventions.
+        let db = unsafe {
+            call.tell(error, error_size);
+            call.handle(db, "db")?
+        };
+        db.wait_durable(Lsn(lsn), (timeout_ms != u32::MAX).then(|| Duration::from_millis(timeout_ms.into())))
+    })
+}
+
+/// Reads everything and checks it. report becomes a JSON text,
+/// {"tables": 1, "pages": 2, "records": 3, "findings": [{"file": "...", "message": "..."}, ...]}.
+///
+/// CORRUPT: there are findings; the report comes out nevertheless.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_verify(
+    db: *mut diamond_db,
+    report: *mut *mut c_char,
+    size: *mut usize,
+) -> diamond_status {
+    guard("diamond_verify", |call| {
+        // SAFETY: the conventions.
+        let (db, report) = unsafe {
+            let report = call.text_out(report, size, "report")?;
+            (call.handle(db, "db")?, report)
+        };
+        let verified = db.verify()?;
+        report.put(&report_json(&verified))?;
+        judge(&verified)
+    })
+}
+
+fn report_json(report: &VerifyReport) -> String {
+    let findings = report.findings.iter().map(|it| json!({ "file": it.file, "message": it.message }));
+    let findings = findings.collect::<Vec<_>>();
+    json!({ "tables": report.tables, "pages": report.pages, "records": report.records, "findings": findings })
+        .to_string()
+}
+
+fn judge(report: &VerifyReport) -> Result<()> {
+    let Some(first) = report.findings.first() else { return Ok(()) };
+    let count = report.findings.len();
+    Err(Error::Corrupt(format!("{count} findings, the first in {}: {}", first.file, first.message).into()))
+}
+
+/// What the database has done and holds, as a JSON object in json. Its keys may grow with versions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_stats(
+    db: *mut diamond_db,
+    json: *mut *mut c_char,
+    size: *mut usize,
+) -> diamond_status {
+    guard("diamond_stats", |call| {
+        // SAFETY: the conventions.
+        let (db, json) = unsafe {
+            let json = call.text_out(json, size, "json")?;
+            (call.handle(db, "db")?, json)
+        };
+        json.put(&db.stats_json()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Finding;
+
+    #[test]
+    fn a_report_without_findings_is_ok_and_one_with_them_is_corrupt() {
+        let mut report = VerifyReport { tables: 1, pages: 2, records: 3, findings: Vec::new() };
+        assert_eq!(report_json(&report), r#"{"tables":1,"pages":2,"records":3,"findings":[]}"#);
+        assert_eq!(judge(&report), Ok(()));
+        report.findings.push(Finding { file: "people.table".into(), message: "page 2 has another sum".into() });
+        assert!(report_json(&report).ends_with(r#"[{"file":"people.table","message":"page 2 has another sum"}]}"#));
+        assert_eq!(judge(&report).map_err(|error| error.status()), Err(501));
+    }
+
+    #[test]
+    fn a_path_is_not_empty_and_has_no_nul() {
+        guard("diamond_open", |call| {
+            assert!(checked_path(call, b"").is_err());
+            assert!(checked_path(call, b"folder\0").is_err());
+            assert!(checked_path(call, b"folder \xff").is_ok());
+            Ok(())
+        });
+    }
+}

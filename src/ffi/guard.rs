@@ -1,0 +1,165 @@
+//! The border: nothing unwinds past it, and every failure leaves its sentence behind.
+//!
+//! 1. A success writes neither status nor message anywhere: the hot calls pay for no thread-local.
+//! 2. A failure sets this thread's message, and the error buffer of its request if the call has named one.
+//! 3. Nothing in here panics, since it would meet no further guard.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::status::{anonymous_status::DIAMOND_STATUS_OK, diamond_status};
+use crate::error::{Error, Result};
+
+const _: () = assert!(size_of::<c_int>() == size_of::<diamond_status>());
+
+/// One call from C: whose name its sentences bear and where they go.
+pub(super) struct Call {
+    pub(super) name: &'static str,
+    error: *mut c_char,
+    error_size: usize,
+}
+
+impl Call {
+    /// A failure from here on also writes its sentence to `error`, cut to `error_size` bytes, NUL included.
+    ///
+    /// # Safety
+    /// `error` is NULL or writable for `error_size` bytes until the call returns.
+    #[inline]
+    pub(super) unsafe fn tell(&mut self, error: *mut c_char, error_size: usize) {
+        self.error = error;
+        self.error_size = error_size;
+    }
+}
+
+/// Runs the body of the export called `name` and turns its end, whichever it is, into a status.
+#[inline]
+pub(super) fn guard(name: &'static str, body: impl FnOnce(&mut Call) -> Result<()>) -> diamond_status {
+    let mut call = Call { name, error: std::ptr::null_mut(), error_size: 0 };
+    match catch_unwind(AssertUnwindSafe(|| body(&mut call))) {
+        Ok(Ok(())) => DIAMOND_STATUS_OK as diamond_status,
+        Ok(Err(error)) => report(&call, &error),
+        Err(payload) => report_panic(&call, payload),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn report(call: &Call, error: &Error) -> diamond_status {
+    let text = error.message();
+    // A destructor of this thread may call us after its message is gone: then only the status is left.
+    let _ = MESSAGE.try_with(|message| write_message(&mut message.borrow_mut(), text));
+    if !call.error.is_null() && call.error_size > 0 && call.error_size <= isize::MAX as usize {
+        // SAFETY: `Call::tell`'s caller promised these bytes; c_char and u8 have one layout.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(call.error.cast::<u8>(), call.error_size) };
+        write_cut(buffer, text);
+    }
+    error.status()
+}
+
+#[cold]
+#[inline(never)]
+fn report_panic(call: &Call, payload: Box<dyn Any + Send>) -> diamond_status {
+    let reason = match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => match payload.downcast::<&str>() {
+            Ok(text) => text.to_string(),
+            Err(payload) => {
+                std::mem::forget(payload); // Rule 3: its drop is foreign code.
+                "no reason given".to_owned()
+            }
+        },
+    };
+    let text = format!("{}: a defect of DiamondDB, please report it: {reason}", call.name);
+    report(call, &Error::Panic(text.into()))
+}
+
+thread_local! {
+    /// The sentence of this thread's last failure and its NUL; empty before the first.
+    static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread's sentence. It stays where it is until the thread's next failure.
+pub(super) fn message() -> *const c_char {
+    let set = |message: &RefCell<Vec<u8>>| {
+        let message = message.borrow();
+        if message.is_empty() { c"".as_ptr() } else { message.as_ptr().cast() }
+    };
+    MESSAGE.try_with(set).unwrap_or(c"".as_ptr())
+}
+
+/// A NUL inside would end the sentence early, so it becomes a space.
+fn write_message(message: &mut Vec<u8>, text: &str) {
+    message.clear();
+    message.extend(text.bytes().map(no_nul));
+    message.push(0);
+}
+
+/// Writes as much of `text` as fits in whole characters, and a NUL. `buffer` is not empty.
+fn write_cut(buffer: &mut [u8], text: &str) {
+    let cut = text.floor_char_boundary(buffer.len() - 1);
+    for (target, source) in buffer.iter_mut().zip(text[..cut].bytes()) {
+        *target = no_nul(source);
+    }
+    buffer[cut] = 0;
+}
+
+fn no_nul(byte: u8) -> u8 {
+    if byte == 0 { b' ' } else { byte }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn message_text() -> String {
+        // SAFETY: `message` gives a text that ends in NUL and stays until this thread's next failure.
+        unsafe { CStr::from_ptr(message()) }.to_str().expect("messages are UTF-8").to_owned()
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_and_a_sentence_that_names_the_function() {
+        let status = guard("diamond_table_save", |_| panic!("one {}", "two"));
+        assert_eq!(status, Error::Panic("".into()).status());
+        assert_eq!(message_text(), "diamond_table_save: a defect of DiamondDB, please report it: one two");
+    }
+
+    #[test]
+    fn a_success_leaves_the_message_alone() {
+        guard("diamond_flush", |_| Err(Error::Full("The disk is full.".into())));
+        assert_eq!(guard("diamond_flush", |_| Ok(())), 0);
+        assert_eq!(message_text(), "The disk is full.");
+    }
+
+    #[test]
+    fn a_message_belongs_to_its_thread() {
+        guard("diamond_flush", |_| Err(Error::Full("The disk is full.".into())));
+        let other = std::thread::spawn(message_text).join().expect("the other thread does not panic");
+        assert_eq!(other, "");
+    }
+
+    #[test]
+    fn a_buffer_gets_whole_characters_and_a_nul() {
+        for (size, expected) in [(1, ""), (2, "ä"), (3, "ä"), (4, "ä"), (5, "äö"), (6, "äö"), (7, "äöü"), (9, "äöü")]
+        {
+            let expected = if size == 2 { "" } else { expected };
+            let mut buffer = [b'#' as c_char; 9];
+            guard("diamond_flush", |call| {
+                // SAFETY: the buffer has at least `size` bytes and outlives the call.
+                unsafe { call.tell(buffer.as_mut_ptr(), size) };
+                Err(Error::Invalid("äöü".into()))
+            });
+            // SAFETY: the guard has written a NUL.
+            assert_eq!(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str(), Ok(expected), "size {size}");
+            assert!(buffer[size..].iter().all(|&byte| byte == b'#' as c_char), "size {size} is kept");
+        }
+    }
+
+    #[test]
+    fn a_nul_inside_does_not_end_the_sentence() {
+        guard("diamond_flush", |_| Err(Error::Invalid("a\0b".into())));
+        assert_eq!(message_text(), "a b");
+    }
+}

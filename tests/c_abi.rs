@@ -1,0 +1,169 @@
+//! The library as a C programmer gets it: installed by make, found by pkg-config, linked shared and static.
+//!
+//! The programs are in `tests/c`; each gets a folder of its own, says one line and ends with 0.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// What `make install` is asked with.
+const MAKEFILE: &str = "Makefile.install";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder of this test run's own, empty.
+fn fresh_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_abi").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    folder
+}
+
+/// Runs it to its end and insists on success. `cargo test` puts the folder of an older build on LD_LIBRARY_PATH,
+/// where it would win over what was just installed, so that goes.
+fn run(command: &mut Command) -> Output {
+    let output = command.env_remove("LD_LIBRARY_PATH").output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    output
+}
+
+fn text_of(command: &mut Command) -> String {
+    String::from_utf8(run(command).stdout).expect("it writes UTF-8")
+}
+
+/// The prefix of an installation, made once.
+fn prefix() -> &'static Path {
+    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let prefix = fresh_folder("prefix");
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder");
+        let mut make = Command::new("make");
+        make.current_dir(root()).args(["-s", "-f", MAKEFILE, "install"]);
+        make.arg(format!("PREFIX={}", prefix.display())).arg(format!("CARGO={}", env!("CARGO")));
+        make.env("CARGO_TARGET_DIR", target).env_remove("MAKEFLAGS").env_remove("DESTDIR");
+        run(&mut make);
+        prefix
+    })
+}
+
+fn pkg_config(arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig")).args(arguments).arg("diamonddb");
+    text_of(&mut command).split_whitespace().map(str::to_owned).collect()
+}
+
+/// What a program is linked with: the shared library, found again at run time, or the static one.
+fn link_flags(kind: &str) -> Vec<String> {
+    let library = prefix().join("lib");
+    match kind {
+        "shared" => {
+            let mut flags = pkg_config(&["--libs"]);
+            flags.push(format!("-Wl,-rpath,{}", library.display()));
+            flags
+        }
+        _ => {
+            let mut flags = vec![library.join("libdiamonddb.a").display().to_string()];
+            let private = pkg_config(&["--static", "--libs"]);
+            flags.extend(private.into_iter().filter(|flag| flag != "-ldiamonddb"));
+            flags
+        }
+    }
+}
+
+fn compile(source: &str, kind: &str) -> PathBuf {
+    let (compiler, standard) = if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=c99") };
+    let program = fresh_folder(&format!("{source}.{kind}.program")).join("program");
+    let mut command = Command::new(compiler);
+    command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g"]).args(pkg_config(&["--cflags"]));
+    command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
+    run(command.args(link_flags(kind)).arg("-lpthread"));
+    program
+}
+
+/// Compiles it and runs it, with either library.
+fn works(source: &str) {
+    for kind in ["shared", "static"] {
+        let program = compile(source, kind);
+        let mut command = Command::new("timeout");
+        command.arg("300").arg(program).arg(fresh_folder(&format!("{source}.{kind}")).join("db"));
+        assert!(text_of(&mut command).ends_with(": ok\n"), "{source} says so");
+    }
+}
+
+#[test]
+fn tables_work_from_c() {
+    works("tables.c");
+}
+
+#[test]
+fn batches_work_from_c() {
+    works("batches.c");
+}
+
+#[test]
+fn scans_work_from_c() {
+    works("scans.c");
+}
+
+#[test]
+fn threads_share_handles_in_c() {
+    works("threads.c");
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    works("errors.c");
+}
+
+#[test]
+fn null_and_nonsense_stop_at_the_border() {
+    works("border.c");
+}
+
+#[test]
+fn tables_work_from_cpp() {
+    works("tables.cpp");
+}
+
+#[test]
+fn valgrind_finds_nothing() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is not installed: left out");
+        return;
+    }
+    for source in ["border.c", "tables.c", "batches.c", "scans.c"] {
+        let program = compile(source, "valgrind");
+        let mut command = Command::new("valgrind");
+        command.args(["-q", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=9"]);
+        run(command.arg(program).arg(fresh_folder(&format!("{source}.valgrind")).join("db")));
+    }
+}
+
+#[test]
+fn an_installation_is_whole_and_shows_only_our_names() {
+    let library = prefix().join("lib");
+    let version = env!("CARGO_PKG_VERSION");
+    let soname = format!("libdiamonddb.so.{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    assert_eq!(fs::read_link(library.join("libdiamonddb.so")).ok(), Some(soname.clone().into()));
+    let file = PathBuf::from(format!("libdiamonddb.so.{version}"));
+    assert_eq!(fs::read_link(library.join(&soname)).ok(), Some(file.clone()));
+    assert_eq!(pkg_config(&["--modversion"]), [version]);
+    for part in ["diamonddbConfig.cmake", "diamonddbConfigVersion.cmake"] {
+        let text = fs::read_to_string(library.join("cmake/diamonddb").join(part)).expect("CMake files are there");
+        assert!(!text.contains("@VERSION@"), "{part} is filled in");
+    }
+
+    let dynamic = text_of(Command::new("readelf").arg("-d").arg(library.join(&file)));
+    assert!(dynamic.contains(&format!("soname: [{soname}]")), "{dynamic}");
+    let symbols = text_of(Command::new("nm").args(["-D", "--defined-only"]).arg(library.join(&file)));
+    let names = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect::<Vec<_>>();
+    assert!(names.len() > 50, "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("diamond_")), "{names:?}");
+    let all = text_of(Command::new("nm").arg("-a").arg(library.join(&file)));
+    assert!(all.is_empty(), "it is stripped");
+}
