@@ -1,16 +1,20 @@
 //! DiamondDB: an embedded storage engine.
 #![allow(missing_docs)]
+mod database;
 mod error;
-pub mod os;
+mod ffi;
 mod format;
-mod wal;
+pub mod os;
 mod pages;
 mod table;
-mod database;
-mod ffi;
+mod wal;
 
-pub use database::{Batch, Committed, Cursor, Database, Durability, Finding, Lsn, OpenOptions, Sizes, Table, TableInfo, VerifyReport};
+pub use database::{
+    Batch, Committed, Cursor, Database, Durability, Finding, Lsn, OpenOptions, Sizes, Table, TableInfo, VerifyReport,
+};
 pub use error::{Error, Message, Result};
-pub use table::{Field, FieldKind, JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema};
+pub use table::{
+    Field, FieldKind, JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema,
+};
 /// The version of this library, `major.minor.patch`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -181,6 +181,7 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
     use csv::StringRecord;
+    use diamonddb::Schema;
 
     fn field(name: &str, kind: FieldKind, width: u32, offset: usize, size: usize) -> Field {
         Field { name: name.into(), kind, width, characters: false, required: false, offset, size }
@@ -191,10 +192,8 @@ mod tests {
         pack_text(&field("x", kind, width, 0, size), text, &mut place).map(|()| place)
     }
 
-    fn layout(fields: Vec<Field>, record_size: usize) -> Layout {
-        let slot_size = record_size + 8;
-        let (state_offset, nulls_offset) = (record_size, record_size + 1);
-        Layout { fields, record_size, alignment: 8, slot_size, state_offset, nulls_offset, nulls_size: 1 }
+    fn layout(schema: &str) -> Layout {
+        Schema::parse(schema).unwrap().layout().clone()
     }
 
     #[test]
@@ -255,12 +254,8 @@ mod tests {
 
     #[test]
     fn columns_find_their_fields_by_name_and_missing_ones_are_null() {
-        let fields = vec![
-            field("name", FieldKind::String, 4, 0, 4),
-            field("gap", FieldKind::U8, 0, 4, 1),
-            field("age", FieldKind::U8, 0, 5, 1),
-        ];
-        let (layout, dialect) = (layout(fields, 6), Dialect::new(b',', &[], 0));
+        let layout = layout(r#"{"name": ["string", 4], "gap": ["u8"], "age": ["u8"]}"#);
+        let dialect = Dialect::new(b',', &[], 0);
         let packer = Packer::new(&layout, &dialect, &["age".into(), "name".into()]).unwrap();
         let (mut record, mut nulls) = ([0; 6], [0; 1]);
         let texts = StringRecord::from(vec!["29", "Abby"]);
@@ -274,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_column_without_a_field_is_refused_by_name() {
-        let (layout, dialect) = (layout(vec![field("a", FieldKind::U8, 0, 0, 1)], 1), Dialect::new(b',', &[], 0));
+        let (layout, dialect) = (layout(r#"{"a": ["u8"]}"#), Dialect::new(b',', &[], 0));
         let refusal = Packer::new(&layout, &dialect, &["a".into(), "b".into(), "c".into()]).err().unwrap();
         assert_eq!(refusal.code, Code::Input);
         assert!(refusal.message.ends_with("of the file: \"b\", \"c\"."));
@@ -282,8 +277,7 @@ mod tests {
 
     #[test]
     fn a_required_field_needs_a_column_and_a_value_in_every_row() {
-        let required = Field { required: true, ..field("a", FieldKind::U8, 0, 0, 1) };
-        let (layout, dialect) = (layout(vec![required, field("b", FieldKind::U8, 0, 1, 1)], 2), dialect());
+        let (layout, dialect) = (layout(r#"{"a": ["u8", "required"], "b": ["u8"]}"#), dialect());
         assert!(Packer::new(&layout, &dialect, &["b".into()]).err().unwrap().message.contains("requires"));
         let packer = Packer::new(&layout, &dialect, &["a".into()]).unwrap();
         let texts = StringRecord::from(vec!["NA"]);

@@ -80,24 +80,7 @@ mod tests {
 
     #[test]
     fn a_null_has_no_text() {
-        let field = |name: &str, offset| Field {
-            name: name.into(),
-            kind: FieldKind::U8,
-            width: 0,
-            characters: false,
-            required: false,
-            offset,
-            size: 1,
-        };
-        let layout = Layout {
-            fields: vec![field("a", 0), field("b", 1)],
-            record_size: 2,
-            alignment: 1,
-            slot_size: 8,
-            state_offset: 2,
-            nulls_offset: 3,
-            nulls_size: 1,
-        };
-        assert_eq!(unpack(&layout, &[7, 0], &[0b10]), [Some("7".to_owned()), None]);
+        let schema = diamonddb::Schema::parse(r#"{"a": ["u8"], "b": ["u8"]}"#).unwrap();
+        assert_eq!(unpack(schema.layout(), &[7, 0], &[0b10]), [Some("7".to_owned()), None]);
     }
 }

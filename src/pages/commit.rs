@@ -301,9 +301,14 @@ impl PagedFiles {
                 }
             }
         }
-        for_each_file(edits, |file, length, tally| {
-            if length != file.committed.load(Ordering::Relaxed) || tally != 0 {
-                Redo::Length { file: file.id, length, tally }.put(&mut scratch.payload);
+        for_each_file(edits, |file, growth, tally| {
+            if growth > 0 {
+                // The tail is held, so nobody else moves the length.
+                let length = file.committed.load(Ordering::Relaxed) + growth;
+                Redo::Length { file: file.id, length }.put(&mut scratch.payload);
+            }
+            if tally != 0 {
+                Redo::Tally { file: file.id, added: tally }.put(&mut scratch.payload);
             }
         });
         let size = scratch.payload.len() as u64;
@@ -535,18 +540,13 @@ impl Ends {
     }
 }
 
-/// Calls `act` once for every file among the edits, with its length and the change of its tally after them.
-fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&Arc<PagedFile>, u64, i64)) {
+/// Calls `act` once for every file among the edits, with the growth of its length and the change of its tally.
+fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&PagedFile, u64, i64)) {
     if let [edit] = edits {
-        let file = edit.file();
-        act(file, file.committed.load(Ordering::Relaxed) + edit.growth(), edit.tally());
-        return;
+        return act(edit.file(), edit.growth(), edit.tally());
     }
     let mut sums: Vec<(&Arc<PagedFile>, u64, i64)> = Vec::new();
-    for edit in edits {
-        if edit.growth() == 0 && edit.tally() == 0 {
-            continue;
-        }
+    for edit in edits.iter().filter(|edit| edit.growth() > 0 || edit.tally() != 0) {
         let index = sums.iter().rposition(|(file, ..)| Arc::ptr_eq(file, edit.file())).unwrap_or_else(|| {
             sums.push((edit.file(), 0, 0));
             sums.len() - 1
@@ -554,9 +554,7 @@ fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&Arc<PagedFile>, u64, i
         sums[index].1 += edit.growth();
         sums[index].2 += edit.tally();
     }
-    for (file, growth, tally) in sums {
-        act(file, file.committed.load(Ordering::Relaxed) + growth, tally);
-    }
+    sums.into_iter().for_each(|(file, growth, tally)| act(file, growth, tally));
 }
 
 /// Under the wal's lock: from now on a cut sees these lengths.

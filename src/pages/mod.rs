@@ -394,6 +394,10 @@ impl PagedFiles {
         if self.wal.failure().is_some() {
             return Err(self.wal.poisoned());
         }
+        if self.options.no_threads && self.wal.live_bytes() >= 4 * self.options.wal_soft {
+            // The host takes no steps: the writer does the upkeep itself.
+            self.checkpoint()?;
+        }
         let (soft, hard) = (self.options.dirty_soft, self.options.dirty_hard);
         if self.private_bytes() < soft.midpoint(hard) {
             return Ok(());

@@ -152,7 +152,12 @@ impl PagedFiles {
         for file in self.files() {
             file.cut_to_size().map_err(|error| self.broken("cut", &file.id.name(), &error))?;
         }
-        let closed = self.root.advance(|manifest| manifest.clean = true);
+        let last = self.wal.end();
+        let closed = self.root.advance(|manifest| {
+            manifest.clean = true;
+            // LSNs go on after all that were given, the last checkpoint's own frames among them.
+            manifest.checkpoint = last;
+        });
         closed.map_err(|error| self.broken("write", MANIFEST, &error))?;
         self.wal.leave_one_small(manifest.wal_segment)
     }
@@ -206,16 +211,15 @@ impl PagedFiles {
 const REPLAY_EPOCH: u64 = 1;
 
 /// A wal that slept since a clean close is about to be written: the close is no longer the last word.
-fn awaken(root: &Root, segment: u64, salt: u64) -> Result<()> {
+fn awaken(root: &Root, segment: u64, salt: u64) -> std::io::Result<()> {
     if !root.manifest().clean {
         return Ok(());
     }
-    let withdrawn = root.advance(|manifest| {
+    root.advance(|manifest| {
         manifest.clean = false;
         manifest.wal_segment = segment;
         manifest.wal_salt = salt;
-    });
-    withdrawn.map_err(|error| Error::Poisoned(format!("it could not write {MANIFEST}: {error}").into()))
+    })
 }
 
 fn check_version(manifest: &Manifest, read_only: bool) -> Result<()> {
@@ -319,6 +323,7 @@ impl Replaying<'_> {
         | Redo::Describe { file: id, .. }
         | Redo::Drop { file: id }
         | Redo::Adopt { file: id, .. }
+        | Redo::Tally { file: id, .. }
         | Redo::Create { file: id, .. }) = redo;
         let Some(file) = self.files.file(id) else {
             return Err(malformed(frame, self.survey.tail.link.segment));
@@ -326,10 +331,12 @@ impl Replaying<'_> {
         match redo {
             Redo::Write { .. } | Redo::Adopt { .. } if self.survey.doomed.contains(&id) => {}
             Redo::Write { offset, bytes, .. } => self.write(&file, offset, bytes)?,
-            Redo::Length { length, tally, .. } => {
+            Redo::Length { length, .. } => {
                 file.length.store(length, Ordering::Release);
                 file.committed.store(length, Ordering::Release);
-                file.tally.fetch_add(tally, Ordering::AcqRel);
+            }
+            Redo::Tally { added, .. } => {
+                file.tally.fetch_add(added, Ordering::AcqRel);
             }
             Redo::Describe { meta, .. } => *file.meta.lock() = Arc::from(meta),
             Redo::Drop { .. } => {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! write    | 1 u32 | file u32 | offset u64 | size u64  | bytes, zeros up to 8 |
-//! length   | 2 u32 | file u32 | new length u64 | added to the tally i64 |
+//! length   | 2 u32 | file u32 | new length u64 |
 //! create   | 3 u32 | file u32 | kind u32 | page size u32 | meta size u64 | meta, zeros up to 8 |
 //! describe | 4 u32 | file u32 | meta size u64 | meta, zeros up to 8 |
 //! drop     | 5 u32 | file u32 |
 //! adopt    | 6 u32 | file u32 | first page u64 | page count u64 | sums, 8 bytes each |
+//! tally    | 7 u32 | file u32 | added to the tally i64 |
 //! ```
 //!
 //! A `sums` frame has the same shape: `adopt` entries are then the sums of pages that a checkpoint is about to
@@ -22,11 +23,12 @@ use super::file::FileId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Redo<'a> {
     Write { file: FileId, offset: u64, bytes: &'a [u8] },
-    Length { file: FileId, length: u64, tally: i64 },
+    Length { file: FileId, length: u64 },
     Create { file: FileId, kind: u32, page_size: u32, meta: &'a [u8] },
     Describe { file: FileId, meta: &'a [u8] },
     Drop { file: FileId },
     Adopt { file: FileId, first: u64, sums: &'a [u8] },
+    Tally { file: FileId, added: i64 },
 }
 
 impl Redo<'_> {
@@ -38,10 +40,9 @@ impl Redo<'_> {
                 out.put_u64(offset);
                 put_bytes(out, bytes);
             }
-            Redo::Length { file, length, tally } => {
+            Redo::Length { file, length } => {
                 put_head(out, 2, file);
                 out.put_u64(length);
-                out.put_u64(tally as u64);
             }
             Redo::Create { file, kind, page_size, meta } => {
                 put_head(out, 3, file);
@@ -54,6 +55,10 @@ impl Redo<'_> {
                 put_bytes(out, meta);
             }
             Redo::Drop { file } => put_head(out, 5, file),
+            Redo::Tally { file, added } => {
+                put_head(out, 7, file);
+                out.put_u64(added as u64);
+            }
             Redo::Adopt { file, first, sums } => {
                 put_head(out, 6, file);
                 out.put_u64(first);
@@ -69,7 +74,7 @@ impl Redo<'_> {
         let file = FileId(take.u32()?);
         Some(match what {
             1 => Redo::Write { file, offset: take.u64()?, bytes: take_bytes(take)? },
-            2 => Redo::Length { file, length: take.u64()?, tally: take.u64()? as i64 },
+            2 => Redo::Length { file, length: take.u64()? },
             3 => Redo::Create { file, kind: take.u32()?, page_size: take.u32()?, meta: take_bytes(take)? },
             4 => Redo::Describe { file, meta: take_bytes(take)? },
             5 => Redo::Drop { file },
@@ -78,6 +83,7 @@ impl Redo<'_> {
                 let size = take.u64()?.checked_mul(8)?;
                 Redo::Adopt { file, first, sums: take.bytes(usize::try_from(size).ok()?)? }
             }
+            7 => Redo::Tally { file, added: take.u64()? as i64 },
             _ => return None,
         })
     }
@@ -114,7 +120,8 @@ mod tests {
         let file = FileId(7);
         let changes = [
             Redo::Write { file, offset: 4096, bytes: b"abc" },
-            Redo::Length { file, length: 99, tally: -3 },
+            Redo::Length { file, length: 99 },
+            Redo::Tally { file, added: -3 },
             Redo::Create { file, kind: 1, page_size: 512, meta: b"{}" },
             Redo::Describe { file, meta: b"renamed!" },
             Redo::Drop { file },

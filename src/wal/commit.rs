@@ -102,7 +102,7 @@ pub struct WalStats {
 }
 
 /// Called before the first frame since opening is written, with the segment and salt it goes to.
-pub type Awaken = Box<dyn Fn(u64, u64) -> Result<()> + Send + Sync>;
+pub type Awaken = Box<dyn Fn(u64, u64) -> std::io::Result<()> + Send + Sync>;
 
 /// The write-ahead log of one database.
 pub struct Wal {
@@ -147,6 +147,8 @@ struct State {
     unsynced: Vec<Arc<dyn DiskFile>>,
     /// Bytes kept for the sums of dirty pages.
     sums_space: u64,
+    /// The newest frame that is not a watermark.
+    newest: u64,
     /// The durable LSN that the newest frame carries.
     noted: u64,
     stats: WalStats,
@@ -229,8 +231,13 @@ impl Wal {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// The newest LSN.
+    /// The newest LSN of a frame that matters, which a watermark does not.
     pub fn last(&self) -> u64 {
+        self.state.lock().newest
+    }
+
+    /// The last LSN that was given at all.
+    pub fn end(&self) -> u64 {
         self.state.lock().next_lsn - 1
     }
 
@@ -327,7 +334,7 @@ impl Wal {
             }
             let state = self.state.lock();
             if state.group.bytes.len() >= self.options.buffer_size_max {
-                let last = state.next_lsn - 1;
+                let last = state.newest;
                 drop(state);
                 self.wait(last, Need::Written, None)?;
                 continue;
@@ -373,17 +380,21 @@ impl Wal {
         self.roll(&mut state);
         let segment = state.current.as_ref().expect("a segment follows the one that was ended");
         let (segment, salt) = (segment.number, segment.salt);
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        // Whoever sees the new epoch must see what the line changed.
         self.checkpoint_epoch.store(epoch, Ordering::Release);
         capture(epoch);
+        self.epoch.store(epoch + 1, Ordering::Release);
         Ok(Some(Cut { lsn: state.next_lsn - 1, epoch, segment, salt, commits: state.stats.commits }))
     }
 
     /// Draws a line for a reader: returns the last epoch before it.
     pub fn cut_for_reading(&self, capture: impl FnOnce(u64)) -> u64 {
         let _state = self.state.lock();
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        // Whoever sees the new epoch must see what the line changed.
         capture(epoch);
+        self.epoch.store(epoch + 1, Ordering::Release);
         epoch
     }
 
@@ -428,7 +439,7 @@ impl Wal {
         let lsn = {
             let mut state = self.state.lock();
             let durable = self.durable.load(Ordering::Acquire);
-            let idle = durable == state.next_lsn - 1 && state.noted < durable;
+            let idle = durable >= state.newest && state.noted < durable;
             let space = frame_space(0) as u64;
             if !idle || state.current.is_none() || !state.admits(space, 0) || state.remaining() < space {
                 return Ok(());
@@ -440,10 +451,12 @@ impl Wal {
         self.wait(lsn, Need::Written, None).map(|_| ())
     }
 
-    /// True if the newest frames are not written, or a watermark is due.
+    /// True if frames wait to be written, or to be synced after the interval, or a watermark is due.
     pub fn is_restless(&self) -> bool {
         let state = self.state.lock();
-        !state.group.bytes.is_empty() || state.noted < self.durable.load(Ordering::Acquire)
+        let durable = self.durable.load(Ordering::Acquire);
+        let unsynced = self.options.durability == Durability::Async && durable < state.newest;
+        !state.group.bytes.is_empty() || state.noted < durable || unsynced
     }
 
     /// Bytes that wait to be written.
@@ -631,6 +644,9 @@ impl Wal {
         state.last_crc = put_frame(&mut state.group.bytes, place, kind, payload, crc);
         state.position += frame_space(payload.len()) as u64;
         state.next_lsn += 1;
+        if kind != Kind::Watermark {
+            state.newest = place.lsn;
+        }
         state.noted = place.durable;
         state.stats.bytes += frame_space(payload.len()) as u64;
         place.lsn
@@ -689,7 +705,7 @@ impl Wal {
         let header = self.header(&first, link).encode();
         write_all_at(&*first.file, &header, 0).map_err(|error| self.broken("write", &name, &error))?;
         retry(|| first.file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
-        (self.awaken)(first.number, first.salt)?;
+        (self.awaken)(first.number, first.salt).map_err(|error| self.broken("write", "MANIFEST", &error))?;
         let mut state = self.state.lock();
         state.position = BLOCK_SIZE;
         state.current = Some(first);
@@ -763,6 +779,7 @@ impl State {
             leading: false,
             unsynced: Vec::new(),
             sums_space: 0,
+            newest: link.lsn,
             noted: link.lsn,
             stats: WalStats::default(),
         }
