@@ -115,7 +115,7 @@ enum {
     DIAMOND_STATUS_OUT_OF_RANGE = 201,
     /** The table exists with another schema. */
     DIAMOND_STATUS_SCHEMA_DIFFERS = 202,
-    /** A record is not what the caller expected it to be. */
+    /** A record is not what the caller expected it to be, or a name is taken. */
     DIAMOND_STATUS_CONFLICT = 203,
     /** The cursor has no more records. */
     DIAMOND_STATUS_END = 204,
@@ -379,7 +379,11 @@ diamond_status diamond_table_close(diamond_table *table);
  */
 diamond_status diamond_table_drop(diamond_db *db, const char *name, size_t name_size);
 
-/** Gives the table another name. Its handles stay open. BUSY: the new name is taken. NOT_FOUND: the old one is not. */
+/**
+ * Gives the table another name. Its handles stay open.
+ *
+ * CONFLICT: the new name is taken. NOT_FOUND: there is none by the old one.
+ */
 diamond_status diamond_table_rename(diamond_db *db, const char *name, size_t name_size, const char *new_name,
     size_t new_name_size);
 

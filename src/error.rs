@@ -37,7 +37,7 @@ pub enum Error {
     OutOfRange(Message),
     /// The table exists with another schema.
     SchemaDiffers(Message),
-    /// An expectation did not hold: the record is not what it was read as. Nothing changed.
+    /// An expectation did not hold: the record is not what it was read as, or a name is taken. Nothing changed.
     Conflict(Message),
     /// A cursor has no more records.
     End(Message),

@@ -16,6 +16,9 @@ use super::options::OpenOptions;
 /// A watermark follows the last sync within this time.
 const WATERMARK_DELAY: Duration = Duration::from_millis(100);
 
+/// How long a checkpoint that did not bring relief waits before the next.
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+
 /// The running threads.
 pub struct Upkeep {
     files: Arc<PagedFiles>,
@@ -90,12 +93,12 @@ fn make_checkpoints(files: &PagedFiles, stop: &AtomicBool) {
                 files.await_request();
                 continue;
             }
-            if files.checkpoint().is_err() {
-                if files.failure().is_some() {
-                    return;
-                }
-                // No room: nothing is lost, and there may be room later.
-                std::thread::sleep(Duration::from_millis(20));
+            if files.checkpoint().is_err() && files.failure().is_some() {
+                return;
+            }
+            if files.wants_checkpoint() {
+                // There was no room, or snapshots hold what would be freed: there may be room later.
+                std::thread::sleep(RETRY_DELAY);
             }
         }
     });

@@ -36,7 +36,7 @@ pub enum anonymous_status {
     DIAMOND_STATUS_OUT_OF_RANGE = 201,
     /// The table exists with another schema.
     DIAMOND_STATUS_SCHEMA_DIFFERS = 202,
-    /// A record is not what the caller expected it to be.
+    /// A record is not what the caller expected it to be, or a name is taken.
     DIAMOND_STATUS_CONFLICT = 203,
     /// The cursor has no more records.
     DIAMOND_STATUS_END = 204,

@@ -126,7 +126,9 @@ pub unsafe extern "C" fn diamond_table_drop(
     })
 }
 
-/// Gives the table another name. Its handles stay open. BUSY: the new name is taken. NOT_FOUND: the old one is not.
+/// Gives the table another name. Its handles stay open.
+///
+/// CONFLICT: the new name is taken. NOT_FOUND: there is none by the old one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_rename(
     db: *mut diamond_db,

@@ -81,9 +81,11 @@ impl PagedFiles {
         Ok(())
     }
 
-    /// True if something was committed since the last checkpoint, or replayed.
+    /// True if something was committed since the last checkpoint, or replayed, or if writers brought in much that
+    /// they did not change.
     pub(super) fn is_changed(&self) -> bool {
         self.wal.commits() != self.settled.load(Ordering::Acquire)
+            || self.shared.dirty_bytes.load(Ordering::Relaxed) >= self.options.dirty_soft
     }
 
     /// Draws the cut and lists what is dirty.
@@ -132,15 +134,18 @@ impl PagedFiles {
         }
         // An empty list is logged as well: the first block of the new segment must be on disk before a manifest
         // names it.
+        let mut written = HashMap::new();
         loop {
-            self.write_chunk(work)?;
+            self.write_chunk(work, &mut written)?;
             if work.logged == work.pages.len() {
                 break;
             }
+            // A written file stays open until it is synced, so not too many may be.
+            if written.len() > self.options.open_files / 2 {
+                self.sync_files(written.drain().map(|(_, file)| file))?;
+            }
         }
-        for file in work.files.values() {
-            file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
-        }
+        self.sync_files(work.files.values().cloned())?;
         let broken = |error: std::io::Error| self.broken("write", "the catalog", &error);
         self.root.write_catalog(&catalog, catalog_offset).map_err(broken)?;
         let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
@@ -177,7 +182,7 @@ impl PagedFiles {
     }
 
     /// Takes, logs and writes the next pages.
-    fn write_chunk(&self, work: &mut Work) -> Result<()> {
+    fn write_chunk(&self, work: &mut Work, written: &mut HashMap<FileId, Arc<PagedFile>>) -> Result<()> {
         let rest = &work.pages[work.logged..];
         let pages = &rest[..self.pages_in_chunk(rest, &work.files)];
         let mut runs: Vec<PageRun> = Vec::new();
@@ -186,6 +191,9 @@ impl PagedFiles {
             let Some(file) = work.files.get(&key.file) else { continue };
             let follows = runs.last().is_some_and(|run| run.file.id == key.file && run.end() == key.page);
             if !follows {
+                // Opening may fail without harm as long as nothing of this chunk is logged.
+                file.handles_for_writing()?;
+                written.insert(file.id, Arc::clone(file));
                 runs.push(PageRun { file: Arc::clone(file), first: key.page, bytes: Vec::new(), sums: Vec::new() });
             }
             let run = runs.last_mut().expect("a run was just begun");
@@ -203,6 +211,13 @@ impl PagedFiles {
         self.wal.wait(lsn, Need::Synced, None)?;
         for run in &runs {
             run.write().map_err(|error| self.broken("write", &run.file.id.name(), &error))?;
+        }
+        Ok(())
+    }
+
+    fn sync_files(&self, files: impl Iterator<Item = Arc<PagedFile>>) -> Result<()> {
+        for file in files {
+            file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
         }
         Ok(())
     }

@@ -146,6 +146,10 @@ impl PagedFiles {
     ) -> Result<Outcome> {
         self.admit_writer()?;
         SCRATCH.with_borrow_mut(|scratch| {
+            // One large commit must not keep its memory for the life of the thread.
+            if scratch.payload.capacity() > 1 << 20 {
+                *scratch = Scratch::default();
+            }
             loop {
                 match self.attempt(edits, held, scratch, &mut placed)? {
                     Ok(outcome) => return Ok(outcome),

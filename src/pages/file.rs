@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
-use crate::os::{Disk, DiskFile, Open, read_exact_at, retry, write_all_at};
+use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 
 use super::copy::{FramePool, Mapping, PageEntry, Seen, Source};
 
@@ -96,6 +96,8 @@ pub struct FileShared {
     pub dirty_bytes: AtomicU64,
     /// Fetches that found their page in a frame or in the map, and fetches that had to verify or read.
     pub page_loads: AtomicU64,
+    /// In a forked child nothing is touched, not even to clean up: another thread may have held its lock.
+    pub mark: ForkMark,
 }
 
 /// What writers and checkpoints know of a page. Changed only under the page's stripe lock.
@@ -552,6 +554,9 @@ impl PagedFile {
 impl Drop for PagedFile {
     /// Nobody can read the file any more: its frames go back to their pool.
     fn drop(&mut self) {
+        if self.shared.mark.forked() {
+            return;
+        }
         for entry in self.entries.iter() {
             if entry.retire(&self.pool).is_some() {
                 self.shared.dirty_bytes.fetch_sub(self.page_size as u64, Ordering::Relaxed);

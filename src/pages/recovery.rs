@@ -26,7 +26,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::bytes::Take;
 use crate::format::checksum::page_sum;
 use crate::format::manifest::Manifest;
-use crate::os::{Bell, Disk, Open, retry, write_all_at};
+use crate::os::{Bell, Disk, ForkMark, Open, retry, write_all_at};
 use crate::wal::Wal;
 use crate::wal::frame::{Frame, Kind};
 use crate::wal::replay::{Start, Tail, goes_on_after, replay, rewrite_unproven, segment_numbers};
@@ -96,6 +96,7 @@ impl PagedFiles {
             descriptors: Descriptors::new(options.open_files, options.read_only),
             dirty_bytes: AtomicU64::new(0),
             page_loads: AtomicU64::new(0),
+            mark: ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?,
         });
         let start = Start { segment: manifest.wal_segment, salt: manifest.wal_salt, checkpoint: manifest.checkpoint };
         if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start.segment)? {
@@ -152,14 +153,16 @@ impl PagedFiles {
         for file in self.files() {
             file.cut_to_size().map_err(|error| self.broken("cut", &file.id.name(), &error))?;
         }
-        let last = self.wal.end();
+        let end = self.wal.end();
         let closed = self.root.advance(|manifest| {
             manifest.clean = true;
             // LSNs go on after all that were given, the last checkpoint's own frames among them.
-            manifest.checkpoint = last;
+            manifest.checkpoint = end.lsn;
+            // The last checkpoint may have gone on into another segment; nothing of the wal lies behind this one.
+            manifest.wal_segment = end.segment;
         });
         closed.map_err(|error| self.broken("write", MANIFEST, &error))?;
-        self.wal.leave_one_small(manifest.wal_segment)
+        self.wal.leave_one_small(end.segment)
     }
 
     fn load_catalog(&self, manifest: &Manifest) -> Result<()> {

@@ -18,7 +18,9 @@ pub struct Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.files.cache.remove_cut(self.epoch);
+        if !self.files.shared.mark.forked() {
+            self.files.cache.remove_cut(self.epoch);
+        }
     }
 }
 

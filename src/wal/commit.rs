@@ -236,9 +236,11 @@ impl Wal {
         self.state.lock().newest
     }
 
-    /// The last LSN that was given at all.
-    pub fn end(&self) -> u64 {
-        self.state.lock().next_lsn - 1
+    /// The last frame that was appended at all.
+    pub fn end(&self) -> Link {
+        let state = self.state.lock();
+        let segment = state.current.as_ref().map_or(state.link.segment, |segment| segment.number);
+        Link { segment, lsn: state.next_lsn - 1, crc: state.last_crc }
     }
 
     /// Why nothing is written any more, if so.
@@ -511,7 +513,8 @@ impl Wal {
     /// After the last checkpoint of a clean close: leaves one small file, whose number stays taken.
     pub fn leave_one_small(&self, keep: u64) -> Result<()> {
         let _supply = self.supply.lock();
-        *self.state.lock() = State::asleep(self.last_link());
+        let end = self.end();
+        *self.state.lock() = State::asleep(end);
         for number in super::replay::segment_numbers(&*self.disk)? {
             let name = segment_name(number);
             if number != keep {
@@ -544,12 +547,6 @@ impl Wal {
     /// Bytes of the wal that the next recovery would have to read.
     pub fn live_bytes(&self) -> u64 {
         self.stats().live_bytes
-    }
-
-    fn last_link(&self) -> Link {
-        let state = self.state.lock();
-        let segment = state.current.as_ref().map_or(state.link.segment, |segment| segment.number);
-        Link { segment, lsn: state.next_lsn - 1, crc: state.last_crc }
     }
 
     fn reached(&self, lsn: u64, need: Need) -> bool {
@@ -716,7 +713,8 @@ impl Wal {
     /// one, zero-written so that a later sync has no metadata to journal.
     fn prepare(&self, supply: &mut Supply, wanted: u64) -> Result<Segment> {
         let overhead = BLOCK_SIZE + FRAME_HEADER_SIZE as u64;
-        let size = supply.next_size.max((2 * wanted + overhead).next_multiple_of(BLOCK_SIZE));
+        // A quarter more than is wanted now, so that the next to want a little more need no larger one.
+        let size = supply.next_size.max((wanted + wanted / 4 + overhead).next_multiple_of(BLOCK_SIZE));
         let number = supply.next_number;
         supply.next_number += 1;
         let name = segment_name(number);
