@@ -189,9 +189,13 @@ impl Mapping {
         self.pages.load(Ordering::Acquire)
     }
 
-    /// Replaces the map by a larger one, of which `pages` pages lie within the file.
+    /// Replaces the map by a larger one; a smaller one is dropped.
     pub fn replace(&self, map: Map) {
         let mut maps = self.maps.lock();
+        // Two readers may have made one at the same time; a count that a larger map allowed must not meet a smaller.
+        if maps.last().is_some_and(|newest| newest.size() >= map.size()) {
+            return;
+        }
         self.base.store(map.as_ptr().cast_mut(), Ordering::Release);
         maps.push(map);
     }
