@@ -123,8 +123,9 @@ impl Batch {
         let steps = &self.steps;
         let outcome = files.commit(&edits, |index, offset| {
             ids[places[index]] = RecordId(offset / steps[index].table.layout().slot_size as u64);
-        })?;
-        let lsn = match outcome {
+        });
+        let name = |error| steps.iter().fold(error, |error, step| step.table.named(error));
+        let lsn = match outcome.map_err(name)? {
             Outcome::Done(lsn) => lsn,
             Outcome::Refused(index) => return Err(self.steps[index].refusal()),
         };

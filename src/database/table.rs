@@ -276,12 +276,7 @@ impl Table {
     #[inline]
     fn read(&self) -> Result<()> {
         self.session.read()?;
-        if self.file.file().is_dropped() { Err(self.dropped()) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn dropped(&self) -> Error {
-        Error::NotFound(format!("table {} was dropped", self.name()).into())
+        if self.file.file().is_dropped() { Err(self.file.dropped()) } else { Ok(()) }
     }
 
     fn wait(&self, lsn: u64) -> Result<()> {
@@ -333,7 +328,7 @@ impl Table {
         }
         let edits: Vec<_> =
             ids.iter().zip(slots.chunks_exact(size)).map(|(id, slot)| self.file.write_edit(*id, slot, tally)).collect();
-        match self.file.files().commit(&edits, |_, _| {})? {
+        match self.file.files().commit(&edits, |_, _| {}).map_err(|error| self.file.named(error))? {
             crate::pages::Outcome::Done(lsn) => self.wait(lsn),
             crate::pages::Outcome::Refused(index) => Err(self.file.deleted(ids[index])),
         }
@@ -375,10 +370,7 @@ impl Cursor {
     fn read(&self) -> Result<()> {
         self.session.read()?;
         let table = self.scan.table();
-        if table.file().is_dropped() {
-            return Err(Error::NotFound(format!("table {} was dropped", table.name()).into()));
-        }
-        Ok(())
+        if table.file().is_dropped() { Err(table.dropped()) } else { Ok(()) }
     }
 }
 

@@ -207,7 +207,7 @@ impl TableFile {
         let mut first = 0;
         let tally = (slots.len() / self.slot_size) as i64;
         let edit = Edit::Append { file: &self.file, bytes: slots, tally };
-        match self.files.commit(&[edit], |_, offset| first = offset)? {
+        match self.files.commit(&[edit], |_, offset| first = offset).map_err(|error| self.named(error))? {
             Outcome::Done(lsn) => Ok((RecordId(first / self.slot_size as u64), lsn)),
             Outcome::Refused(_) => unreachable!("an append expects nothing"),
         }
@@ -231,7 +231,8 @@ impl TableFile {
         }
         let (offset, lsn) = self
             .files
-            .append_in_bulk(&self.file, size, count as i64, |at, slots| pack(at as usize / self.slot_size, slots))?;
+            .append_in_bulk(&self.file, size, count as i64, |at, slots| pack(at as usize / self.slot_size, slots))
+            .map_err(|error| self.named(error))?;
         Ok((RecordId(offset / self.slot_size as u64), lsn))
     }
 
@@ -316,10 +317,10 @@ impl TableFile {
         self.check_range(id)?;
         let write = self.write_edit(id, slot, tally);
         let outcome = match expected {
-            None => self.files.commit(&[write], |_, _| {})?,
-            Some(expected) => self.files.commit(&[write, self.expect_edit(id, expected)], |_, _| {})?,
+            None => self.files.commit(&[write], |_, _| {}),
+            Some(expected) => self.files.commit(&[write, self.expect_edit(id, expected)], |_, _| {}),
         };
-        match outcome {
+        match outcome.map_err(|error| self.named(error))? {
             Outcome::Done(lsn) => Ok(lsn),
             Outcome::Refused(0) => Err(self.deleted(id)),
             Outcome::Refused(_) => Err(self.changed(id)),
@@ -362,9 +363,20 @@ impl TableFile {
     #[cold]
     pub fn deleted(&self, id: RecordId) -> Error {
         if self.file.is_dropped() {
-            return Error::NotFound(format!("table {} was dropped", self.name()).into());
+            return self.dropped();
         }
         Error::NotFound(format!("record {} of table {} was deleted", id.0, self.name()).into())
+    }
+
+    /// The error for a table that was dropped.
+    #[cold]
+    pub fn dropped(&self) -> Error {
+        Error::NotFound(format!("table {} was dropped", self.name()).into())
+    }
+
+    /// The same error, with the table's name where the floor below, which knows no names, says that it was dropped.
+    pub fn named(&self, error: Error) -> Error {
+        if matches!(error, Error::NotFound(_)) && self.file.is_dropped() { self.dropped() } else { error }
     }
 
     /// The error for a record that is not what it was expected to be.
