@@ -61,9 +61,9 @@ impl TableScan {
         self.count
     }
 
-    /// Goes on behind the page of the last record, going forwards.
+    /// Goes on behind the page that could not be read, going forwards.
     pub fn skip_page(&mut self) {
-        let (page, _) = self.table.place(RecordId(self.from.saturating_sub(1)));
+        let (page, _) = self.table.place(RecordId(self.from));
         self.from = ((page + 1) << self.table.page_shift).min(self.to);
     }
 
@@ -77,10 +77,12 @@ impl TableScan {
         if record.bytes.len() != self.table.layout().record_size {
             return Err(self.table.wrong_size(record.bytes.len()));
         }
-        let Some((id, at)) = self.advance()? else { return Ok(None) };
-        let slot = &self.bytes[at..at + self.table.slot_size];
-        decode_packed(self.table.layout(), &self.table.name(), slot, record)?;
-        Ok(Some(id))
+        self.retracing(|scan| {
+            let Some((id, at)) = scan.advance()? else { return Ok(None) };
+            let slot = &scan.bytes[at..at + scan.table.slot_size];
+            decode_packed(scan.table.layout(), &scan.table.name(), slot, record)?;
+            Ok(Some(id))
+        })
     }
 
     /// Copies as many records as `ids` has places; returns how many there were.
@@ -88,20 +90,22 @@ impl TableScan {
         let (record_size, nulls_size) = (self.table.layout().record_size, self.table.layout().nulls_size);
         records.check(ids.len(), &self.table)?;
         let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
-        for (index, place) in ids.iter_mut().enumerate() {
-            let Some((id, at)) = self.advance()? else { return Ok(index) };
-            let slot = &self.bytes[at..at + self.table.slot_size];
-            let bytes = &mut bytes[index * stride..][..record_size];
-            let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
-            decode_packed(self.table.layout(), "", slot, RecordMut { bytes, nulls })?;
-            *place = id;
-        }
-        Ok(ids.len())
+        self.retracing(|scan| {
+            for (index, place) in ids.iter_mut().enumerate() {
+                let Some((id, at)) = scan.advance()? else { return Ok(index) };
+                let slot = &scan.bytes[at..at + scan.table.slot_size];
+                let bytes = &mut bytes[index * stride..][..record_size];
+                let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
+                decode_packed(scan.table.layout(), "", slot, RecordMut { bytes, nulls })?;
+                *place = id;
+            }
+            Ok(ids.len())
+        })
     }
 
     /// The next record as JSON; `None` at the end.
     pub fn next_json(&mut self, style: JsonStyle) -> Result<Option<(RecordId, String)>> {
-        let Some((id, at)) = self.advance()? else { return Ok(None) };
+        let Some((id, at)) = self.retracing(Self::advance)? else { return Ok(None) };
         let mut json = String::new();
         decode_json(self.table.schema(), &self.bytes[at..at + self.table.slot_size], style, &mut json);
         Ok(Some((id, json)))
@@ -112,9 +116,21 @@ impl TableScan {
         if self.from == self.to {
             return Ok(None);
         }
-        let id = self.step();
-        let at = self.load(id)?;
+        let (id, at) = self.retracing(|scan| {
+            let id = scan.step();
+            Ok((id, scan.load(id)?))
+        })?;
         Ok(Some((RecordId(id), &self.bytes[at..at + self.table.slot_size])))
+    }
+
+    /// An error loses no record: the scan stands where it stood before the call.
+    fn retracing<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (from, to) = (self.from, self.to);
+        let result = act(self);
+        if result.is_err() {
+            (self.from, self.to) = (from, to);
+        }
+        result
     }
 
     /// Moves to the next record that is there.
