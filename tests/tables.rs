@@ -524,16 +524,16 @@ fn a_dropped_table_is_gone_and_its_name_is_free() {
     assert_error(db.drop_table("numbers"), Error::NotFound, &["numbers"]);
     assert_error(db.table("numbers"), Error::NotFound, &["numbers"]);
     assert_error(fetch(&table, RecordId(0)), Error::NotFound, &["numbers", "dropped"]);
-    assert_error(save(&table, 1), Error::NotFound, &["dropped"]);
-    assert_error(table.delete(RecordId(0)), Error::NotFound, &["dropped"]);
-    assert_error(save_many(&table, 0..40_000), Error::NotFound, &["dropped"]);
+    assert_error(save(&table, 1), Error::NotFound, &["numbers", "dropped"]);
+    assert_error(table.delete(RecordId(0)), Error::NotFound, &["numbers", "dropped"]);
+    assert_error(save_many(&table, 0..40_000), Error::NotFound, &["numbers", "dropped"]);
     assert_error(table.count(), Error::NotFound, &["numbers", "dropped"]);
     assert_error(table.scan(ScanRange::default()).map(|_| ()), Error::NotFound, &["numbers", "dropped"]);
     assert_error(cursor.next_json(JsonStyle::default()), Error::NotFound, &["numbers", "dropped"]);
     let again = numbers(&db, "numbers");
     assert_eq!((again.next_id().unwrap().0, again.count().unwrap()), (0, 0));
     save(&again, 7).unwrap();
-    assert_error(fetch(&table, RecordId(0)), Error::NotFound, &["dropped"]);
+    assert_error(fetch(&table, RecordId(0)), Error::NotFound, &["numbers", "dropped"]);
     let db = reopened(&folder, db);
     assert_eq!(scanned(&db.table("numbers").unwrap()).unwrap(), [(0, 7)]);
 }
