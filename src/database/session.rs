@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -40,7 +41,8 @@ pub struct Session {
     shared: Arc<Mutex<Shared>>,
     mark: ForkMark,
     closed: AtomicBool,
-    writes: AtomicUsize,
+    /// On a cache line of its own: what readers look at must not move with every write.
+    writes: CachePadded<AtomicUsize>,
 }
 
 /// A running write, until it is dropped.
@@ -105,7 +107,7 @@ impl Session {
         };
         entry.sessions += 1;
         drop(entry);
-        Ok(Arc::new(Session { engine, shared, mark, closed: AtomicBool::new(false), writes: AtomicUsize::new(0) }))
+        Ok(Arc::new(Session { engine, shared, mark, closed: AtomicBool::new(false), writes: CachePadded::default() }))
     }
 
     /// The engine, whether or not the session is closed.

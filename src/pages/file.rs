@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -57,10 +58,11 @@ pub struct PagedFile {
     pub(super) meta: Mutex<Arc<[u8]>>,
     /// The length in bytes that readers see.
     pub(super) length: AtomicU64,
-    /// The length as of the newest frame; moves under the wal's lock.
-    pub(super) committed: AtomicU64,
+    /// The length as of the newest frame; moves under the wal's lock. Like the tally, on a cache line that readers
+    /// do not look at.
+    pub(super) committed: CachePadded<AtomicU64>,
     /// A count that commits add to; moves under the wal's lock.
-    pub(super) tally: AtomicI64,
+    pub(super) tally: CachePadded<AtomicI64>,
     /// Held by whoever appends, from taking the offset to publishing the length.
     pub(super) tail: Mutex<()>,
     pub(super) entries: Growing<PageEntry>,
@@ -162,8 +164,8 @@ impl PagedFile {
             me: me.clone(),
             meta: Mutex::new(image.meta),
             length: AtomicU64::new(image.length),
-            committed: AtomicU64::new(image.length),
-            tally: AtomicI64::new(image.tally),
+            committed: CachePadded::new(AtomicU64::new(image.length)),
+            tally: CachePadded::new(AtomicI64::new(image.tally)),
             tail: Mutex::new(()),
             entries: Growing::default(),
             metas: Growing::default(),
