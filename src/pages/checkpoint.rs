@@ -165,8 +165,9 @@ impl PagedFiles {
 
         self.free(work);
         self.wal.recycle(work.cut.segment)?;
-        // Numbers from here on may be on their way into the catalog.
-        self.remove_files_without_entry(work.next_file)
+        // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
+        // though it be dropped by now, since a crash may still take the drop back.
+        self.remove_files_without_entry(work.next_file, |id| work.files.contains_key(&id))
     }
 
     /// How many of these pages make up one piece of work.
@@ -303,14 +304,13 @@ impl PagedFiles {
         self.settled.store(u64::MAX, Ordering::Release);
     }
 
-    /// Removes numbered files below `limit` that the catalog lacks: dropped ones, and those of creations that
-    /// never came about.
-    pub(super) fn remove_files_without_entry(&self, limit: u32) -> Result<()> {
+    /// Removes numbered files below `limit` that the manifest's catalog lacks: dropped ones, and those of creations
+    /// that never came about.
+    pub(super) fn remove_files_without_entry(&self, limit: u32, is_known: impl Fn(FileId) -> bool) -> Result<()> {
         let names = self.shared.disk.list("data").map_err(|error| self.broken("list", "data", &error))?;
-        let known: Vec<FileId> = self.lock_catalog().files.keys().copied().collect();
         let is_stray = |name: &String| {
             let number = name.strip_suffix(".sum").unwrap_or(name).parse().map(FileId);
-            number.is_ok_and(|id| id != root::CATALOG && id.0 < limit && known.binary_search(&id).is_err())
+            number.is_ok_and(|id| id != root::CATALOG && id.0 < limit && !is_known(id))
         };
         let strays: Vec<String> = names.into_iter().filter(is_stray).collect();
         for name in &strays {

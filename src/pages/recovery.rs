@@ -206,7 +206,8 @@ impl PagedFiles {
         self.settled.store(u64::MAX, Ordering::Release);
         self.checkpoint()?;
         self.wal.remove_strays(self.root.manifest().wal_segment)?;
-        self.remove_files_without_entry(u32::MAX)
+        let known = self.lock_catalog().files.keys().copied().collect::<HashSet<_>>();
+        self.remove_files_without_entry(u32::MAX, |id| known.contains(&id))
     }
 }
 
