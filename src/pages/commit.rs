@@ -235,9 +235,38 @@ impl PagedFiles {
         }
         drop(stripes);
         self.stats.page_writes.fetch_add(scratch.pieces.len() as u64, Ordering::Relaxed);
-        publish(edits, placed);
+        self.publish(edits, placed);
         drop(tails);
         Ok(Ok(Outcome::Done(lsn)))
+    }
+
+    /// The pages hold their bytes: readers may see the new lengths. Under the tails.
+    fn publish(&self, edits: &[Edit<'_>], placed: &mut impl FnMut(usize, u64)) {
+        for (index, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.growth() > 0) {
+            let file = edit.file();
+            let offset = file.length.load(Ordering::Relaxed);
+            if let Edit::Adopt { sums, .. } = edit {
+                let first = offset / file.page_size as u64;
+                file.adopt(first, sums);
+                self.free_forerunners(file, first..first + sums.len() as u64 / 8);
+            }
+            placed(index, offset);
+            file.length.store(offset + edit.growth(), Ordering::Release);
+        }
+    }
+
+    /// Takes away the empty frames of pages that the data file has from now on: an append that came to nothing may
+    /// have brought some in. Nobody can do so any more, since the pages count as on disk, and nobody reads them yet.
+    fn free_forerunners(&self, file: &PagedFile, pages: std::ops::Range<u64>) {
+        for page in pages {
+            if !file.entries.get(page).is_some_and(|entry| entry.has_frame()) {
+                continue;
+            }
+            let _stripe = self.cache.lock(self.cache.stripe_of(PageKey { file: file.id, page }));
+            if file.entries.get(page).is_some_and(|entry| entry.retire(&file.pool).is_some()) {
+                self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Under the stripes: are all pages in frames, do the expectations hold? Marks the pages that will change.
@@ -570,19 +599,6 @@ fn move_lengths(edits: &[Edit<'_>]) {
         if edit.tally() != 0 {
             edit.file().tally.fetch_add(edit.tally(), Ordering::AcqRel);
         }
-    }
-}
-
-/// The pages hold their bytes: readers may see the new lengths. Under the tails.
-fn publish(edits: &[Edit<'_>], placed: &mut impl FnMut(usize, u64)) {
-    for (index, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.growth() > 0) {
-        let file = edit.file();
-        let offset = file.length.load(Ordering::Relaxed);
-        if let Edit::Adopt { sums, .. } = edit {
-            file.adopt(offset / file.page_size as u64, sums);
-        }
-        placed(index, offset);
-        file.length.store(offset + edit.growth(), Ordering::Release);
     }
 }
 
