@@ -472,28 +472,35 @@ impl PagedFiles {
             fill(0, &mut head_bytes)?;
             let mut sums = page_buffer(full as usize * 8)?;
             let first = (start + head) / page_size;
-            let pages_a_piece = (PIECE / page_size).max(1);
-            let mut buffer = page_buffer((pages_a_piece.min(full) * page_size) as usize)?;
+            let mut buffer = page_buffer((PIECE + page_size).min(full * page_size) as usize)?;
             let (data, _) = file.handles_for_writing()?;
             let broken = |error: std::io::Error| {
                 self.wal.fail(format!("it could not write {}: {error}", file.id.name()).into());
                 self.wal.poisoned()
             };
-            let mut done = 0;
+            let (mut done, mut held) = (0, 0);
+            let mut offset = file.offset(first);
             while done < full {
-                let count = pages_a_piece.min(full - done);
-                let bytes = &mut buffer[..(count * page_size) as usize];
+                // Pieces end at multiples of their size in the file, so that the kernel caches each in one huge page,
+                // which the map then shows as one.
+                let piece = PIECE - offset % PIECE;
+                let count = (piece - held).div_ceil(page_size).min(full - done);
+                let bytes = &mut buffer[held as usize..(held + count * page_size) as usize];
                 fill(head + done * page_size, bytes)?;
                 for (index, page) in bytes.chunks_exact(page_size as usize).enumerate() {
                     let number = done as usize + index;
                     let sum = page_sum(file.id.0, first + number as u64, page);
                     sums[number * 8..][..8].copy_from_slice(&sum.to_le_bytes());
                 }
-                let offset = file.offset(first + done);
-                let _writing = file.writing.lock();
-                write_all_at(&*data, bytes, offset).map_err(broken)?;
-                data.start_writeback(offset, bytes.len() as u64);
                 done += count;
+                held += count * page_size;
+                let written = if done < full { piece } else { held };
+                let _writing = file.writing.lock();
+                write_all_at(&*data, &buffer[..written as usize], offset).map_err(broken)?;
+                data.start_writeback(offset, written);
+                buffer.copy_within(written as usize..held as usize, 0);
+                held -= written;
+                offset += written;
             }
             let mut tail_bytes = page_buffer((size - head - full * page_size) as usize)?;
             fill(head + full * page_size, &mut tail_bytes)?;
