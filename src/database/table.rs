@@ -285,6 +285,8 @@ impl Table {
 
     fn replace_slot(&self, id: RecordId, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
         let _writing = self.session.write()?;
+        // It comes near while the new record is packed and its frame is summed.
+        self.file.prefetch(id, true);
         let lsn = self.file.with_slots(1, |slot| {
             pack(slot)?;
             self.file.replace(id, slot, None)

@@ -95,6 +95,9 @@ struct Piece {
     size: u32,
 }
 
+/// How many pieces ahead a commit brings near what it will look at.
+const AHEAD: usize = 8;
+
 /// A page whose state changed because of a commit that may still be called off.
 struct Marked {
     piece: usize,
@@ -272,6 +275,10 @@ impl PagedFiles {
     /// Under the stripes: are all pages in frames, do the expectations hold? Marks the pages that will change.
     fn examine(&self, edits: &[Edit<'_>], scratch: &mut Scratch, epoch: u64) -> Result<Option<Stop>> {
         for (index, piece) in scratch.pieces.iter().enumerate() {
+            if let Some(later) = scratch.pieces.get(index + AHEAD) {
+                let bytes = (later.at as usize, later.size as usize);
+                edits[later.edit as usize].file().prefetch(later.page, Some(bytes));
+            }
             let edit = &edits[piece.edit as usize];
             let file = edit.file();
             let entry = file.entry(piece.page)?;

@@ -86,19 +86,19 @@ impl PageEntry {
         !self.frame.load(Ordering::Acquire).is_null()
     }
 
-    /// Brings the entry's cache line, or the page's bytes at `at`, near.
+    /// Brings the entry's cache line near.
     #[inline]
     pub fn prefetch(&self) {
         prefetch(std::ptr::from_ref(self).cast());
     }
 
-    /// Brings the page's bytes at `at` near.
+    /// Brings `size` of the page's bytes at `at` near, or the first of them: the hardware sees to long runs.
     #[inline]
-    pub fn prefetch_bytes(&self, source: Source<'_>, at: usize) {
+    pub fn prefetch_bytes(&self, source: Source<'_>, at: usize, size: usize) {
         let frame = self.frame.load(Ordering::Relaxed);
         let page = if frame.is_null() { source.mapping.page(source.page, source.page_size) } else { frame };
-        prefetch(page.wrapping_add(at));
-        prefetch(page.wrapping_add(at + 64));
+        (0..size.min(256)).step_by(64).for_each(|line| prefetch(page.wrapping_add(at + line)));
+        prefetch(page.wrapping_add(at + size.clamp(1, 256) - 1));
     }
 
     /// Marks a page as verified that no one had touched. Under the stripe lock.

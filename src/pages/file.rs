@@ -231,15 +231,15 @@ impl PagedFile {
         }
     }
 
-    /// Brings what a later `read` needs near: first the page's entry, then its bytes.
+    /// Brings what a later read or write needs near: first the page's entry, then its bytes, so many from a place on.
     #[inline]
-    pub fn prefetch(&self, page: u64, at: Option<usize>) {
+    pub fn prefetch(&self, page: u64, bytes: Option<(usize, usize)>) {
         if let Some(entry) = self.entries.get(page) {
-            match at {
+            match bytes {
                 None => entry.prefetch(),
-                Some(at) => {
+                Some((at, size)) => {
                     let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
-                    entry.prefetch_bytes(source, at);
+                    entry.prefetch_bytes(source, at, size);
                 }
             }
         }

@@ -261,12 +261,12 @@ impl TableFile {
         Err(self.deleted(id))
     }
 
-    /// Brings what a later `fetch` needs near: first its page's state, then its bytes.
+    /// Brings what a later `fetch` or `replace` needs near: first its page's state, then its bytes.
     #[inline]
     pub fn prefetch(&self, id: RecordId, bytes: bool) {
         if id.0 < self.next_id() {
             let (page, at) = self.place(id);
-            self.file.prefetch(page, bytes.then_some(at));
+            self.file.prefetch(page, bytes.then_some((at, self.slot_size)));
         }
     }
 
