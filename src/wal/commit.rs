@@ -710,7 +710,8 @@ impl Wal {
     }
 
     /// A segment with room for at least `wanted` bytes of frames: a spare file if one is large enough, or a new
-    /// one, zero-written so that a later sync has no metadata to journal.
+    /// one. Where each commit waits for a sync it is zero-written, so that the sync has no metadata to journal; where
+    /// none does, having the room is enough, and writing it twice would keep writers waiting.
     fn prepare(&self, supply: &mut Supply, wanted: u64) -> Result<Segment> {
         let overhead = BLOCK_SIZE + FRAME_HEADER_SIZE as u64;
         // A quarter more than is wanted now, so that the next to want a little more need no larger one.
@@ -731,7 +732,11 @@ impl Wal {
                     Err(error) => return Err(Error::allocation("make", &name, &error)),
                     Ok(file) => file,
                 };
-                if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| write_zeros(&*file, size)) {
+                let fill = || match self.options.durability {
+                    Durability::Sync => write_zeros(&*file, size),
+                    Durability::Os | Durability::Async => Ok(()),
+                };
+                if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| fill()) {
                     drop(file);
                     let _ = self.disk.remove(&name);
                     if is_full(&error) {
