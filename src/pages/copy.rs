@@ -53,7 +53,7 @@ pub enum Seen {
 impl PageEntry {
     /// Copies `out.len()` bytes from `at` in the page and, if the caller wants more of the same version, `more`
     /// from another place.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, source: Source<'_>, at: usize, out: &mut [u8], more: Option<(usize, &mut [u8])>) -> Seen {
         let version = self.version.load(Ordering::Acquire);
         if version & 1 == 0 {

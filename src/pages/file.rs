@@ -207,6 +207,20 @@ impl PagedFile {
     #[inline]
     pub fn read(&self, page: u64, at: usize, out: &mut [u8], mut more: Option<(usize, &mut [u8])>) -> Result<()> {
         let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
+        if let Some(entry) = self.entries.get(page) {
+            let more = more.as_mut().map(|(at, out)| (*at, &mut **out));
+            if entry.read(source, at, out, more) == Seen::Copied {
+                return Ok(());
+            }
+        }
+        self.read_again(page, at, out, more)
+    }
+
+    /// The rest of `read`, where the first look was not enough.
+    #[cold]
+    #[inline(never)]
+    fn read_again(&self, page: u64, at: usize, out: &mut [u8], mut more: Option<(usize, &mut [u8])>) -> Result<()> {
+        let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
         loop {
             let seen = match self.entries.get(page) {
                 Some(entry) => entry.read(source, at, out, more.as_mut().map(|(at, out)| (*at, &mut **out))),
