@@ -302,15 +302,16 @@ impl PagedFiles {
         if self.wal.failure().is_some() {
             return Err(self.wal.poisoned());
         }
+        let last = self.wal.last();
+        if self.wal.buffered() > 0 && self.options.wal.durability == Durability::Async {
+            self.wal.wait(last, Need::Written, None)?;
+        }
         self.wal.stock()?;
         if self.wants_checkpoint() {
             self.request_checkpoint();
         }
-        let last = self.wal.last();
         if sync {
             self.wal.wait(last, Need::Synced, None)?;
-        } else if self.wal.buffered() > 0 && self.options.wal.durability == Durability::Async {
-            self.wal.wait(last, Need::Written, None)?;
         }
         self.wal.watermark()
     }

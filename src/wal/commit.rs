@@ -113,6 +113,9 @@ pub struct Wal {
     state: Mutex<State>,
     /// Prepares segments; held while the disk works, so never together with `state` except briefly inside.
     supply: Mutex<Supply>,
+    /// Held during every sync of segments: of two at the same time on one file, one could hear of success while the
+    /// other took the error.
+    syncing: Mutex<()>,
     /// How many groups were finished. Waiters sleep on it, each group on its own bit of the mask.
     groups: Futex,
     written: AtomicU64,
@@ -143,8 +146,8 @@ struct State {
     /// The buffer of the group before, for reuse.
     spare: Vec<u8>,
     leading: bool,
-    /// Files written since their last sync, in the order of their segments.
-    unsynced: Vec<Arc<dyn DiskFile>>,
+    /// Files written since their last sync, in the order of their segments, with the last LSN that went there.
+    unsynced: Vec<(Arc<dyn DiskFile>, u64)>,
     /// Bytes kept for the sums of dirty pages.
     sums_space: u64,
     /// The newest frame that is not a watermark.
@@ -199,6 +202,7 @@ impl Wal {
             awaken,
             state: Mutex::new(state),
             supply: Mutex::new(supply),
+            syncing: Mutex::new(()),
             groups: Futex::new(0),
             written: AtomicU64::new(link.lsn),
             durable: AtomicU64::new(link.lsn),
@@ -402,6 +406,13 @@ impl Wal {
 
     /// Waits until `lsn` is written or synced. `Ok(false)`: not by the deadline.
     pub fn wait(&self, lsn: u64, need: Need, deadline: Option<Instant>) -> Result<bool> {
+        if need == Need::Synced && self.options.durability != Durability::Sync {
+            // Nobody else waits for this sync, so nobody is to wait behind it: frames go on being written meanwhile.
+            return match self.wait(lsn, Need::Written, deadline)? {
+                true => self.sync_behind(lsn).map(|()| true),
+                false => Ok(false),
+            };
+        }
         loop {
             if self.reached(lsn, need) {
                 return Ok(true);
@@ -496,7 +507,7 @@ impl Wal {
             let mut state = self.state.lock();
             while state.past.front().is_some_and(|past| past.number < segment) {
                 let past = state.past.pop_front().expect("the front was there");
-                state.unsynced.retain(|file| !Arc::ptr_eq(file, &past.file));
+                state.unsynced.retain(|(file, _)| !Arc::ptr_eq(file, &past.file));
                 supply.spares.push((past.number, past.capacity));
             }
         }
@@ -565,37 +576,22 @@ impl Wal {
         let group = std::mem::replace(&mut state.group, next);
         let last = state.next_lsn - 1;
         for run in &group.runs {
-            if !state.unsynced.iter().any(|file| Arc::ptr_eq(file, &run.file)) {
-                state.unsynced.push(Arc::clone(&run.file));
+            match state.unsynced.iter_mut().find(|(file, _)| Arc::ptr_eq(file, &run.file)) {
+                Some((_, newest)) => *newest = last,
+                None => state.unsynced.push((Arc::clone(&run.file), last)),
             }
         }
-        let files = if need == Need::Synced { state.unsynced.clone() } else { Vec::new() };
+        let files = if need == Need::Synced { state.unsynced_files() } else { Vec::new() };
         drop(state);
 
-        let started = Instant::now();
-        let mut written = started;
-        let result = group.write().and_then(|()| {
-            written = Instant::now();
-            files.iter().try_for_each(|file| retry(|| file.sync()))
-        });
+        let result = group.write().map_err(|error| self.broken("write", "the wal", &error));
+        let result = result.and_then(|()| self.sync(&files));
 
         let mut state = self.state.lock();
-        match result {
-            Ok(()) => {
-                self.written.store(last, Ordering::Release);
-                if need == Need::Synced {
-                    self.durable.store(last, Ordering::Release);
-                    state.unsynced.retain(|file| !files.iter().any(|synced| Arc::ptr_eq(file, synced)));
-                    // Files that the next group went on writing are unsynced again as soon as it is led.
-                    let sync_us = written.elapsed().as_micros() as u64;
-                    state.stats.syncs += 1;
-                    state.stats.sync_us_total += sync_us;
-                    state.stats.sync_us_max = state.stats.sync_us_max.max(sync_us);
-                    self.ring_if_asleep();
-                }
-            }
-            Err(error) => {
-                let _ = self.failed.set(format!("a write or sync of the wal failed: {error}").into());
+        if let Ok(time) = result {
+            self.written.store(last, Ordering::Release);
+            if need == Need::Synced {
+                self.note_synced(&mut state, last, time);
             }
         }
         state.stats.groups += 1;
@@ -616,6 +612,44 @@ impl Wal {
             self.groups.wake(1, group_bit(next));
             self.groups.wake(i32::MAX, group_bit(group.number));
         }
+    }
+
+    /// Syncs what is written up to `lsn`, while others go on writing.
+    fn sync_behind(&self, lsn: u64) -> Result<()> {
+        if self.reached(lsn, Need::Synced) {
+            return Ok(());
+        }
+        let (files, target) = {
+            let state = self.state.lock();
+            (state.unsynced_files(), self.written.load(Ordering::Acquire))
+        };
+        let time = self.sync(&files)?;
+        self.note_synced(&mut self.state.lock(), target, time);
+        Ok(())
+    }
+
+    /// Syncs files one after the other. An error is noted before anyone else may try: rule 4.
+    fn sync(&self, files: &[Arc<dyn DiskFile>]) -> Result<Duration> {
+        let _one = self.syncing.lock();
+        if self.failed.get().is_some() {
+            return Err(self.poisoned());
+        }
+        let started = Instant::now();
+        for file in files {
+            retry(|| file.sync()).map_err(|error| self.broken("sync", "the wal", &error))?;
+        }
+        Ok(started.elapsed())
+    }
+
+    fn note_synced(&self, state: &mut State, lsn: u64, time: Duration) {
+        self.durable.fetch_max(lsn, Ordering::AcqRel);
+        // What was written since the sync began stays to be synced.
+        state.unsynced.retain(|(_, newest)| *newest > lsn);
+        let sync_us = time.as_micros() as u64;
+        state.stats.syncs += 1;
+        state.stats.sync_us_total += sync_us;
+        state.stats.sync_us_max = state.stats.sync_us_max.max(sync_us);
+        self.ring_if_asleep();
     }
 
     /// Whoever stops waiting may have been the one who was woken to lead: wake another.
@@ -786,6 +820,10 @@ impl State {
             noted: link.lsn,
             stats: WalStats::default(),
         }
+    }
+
+    fn unsynced_files(&self) -> Vec<Arc<dyn DiskFile>> {
+        self.unsynced.iter().map(|(file, _)| Arc::clone(file)).collect()
     }
 
     /// Room for frames in the current segment.
