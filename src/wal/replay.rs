@@ -92,14 +92,15 @@ pub fn replay(
 /// Writes the frames that may be in the system's cache only, byte for byte as they were read, and syncs them: after
 /// a failed sync the cache shows what the disk does not have, and what is built on them must not outlive them.
 pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
-    for &(number, end, last) in tail.segments.iter().filter(|(_, _, last)| *last > tail.durable) {
+    // A segment without a frame has nothing that could prove its header, and what continues it needs the header.
+    let is_unproven = |&&(_, end, last): &&(u64, u64, u64)| last > tail.durable || end <= BLOCK_SIZE;
+    for &(number, end, _) in tail.segments.iter().filter(is_unproven) {
         let name = segment_name(number);
         let file = disk.open(&name, Open::Write).map_err(|error| Error::io("open", &name, &error))?;
         let mut bytes = buffer(end)?;
         read_exact_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, &error))?;
         write_all_at(&*file, &bytes, 0).map_err(|error| Error::io("write", &name, &error))?;
         retry(|| file.sync()).map_err(|error| Error::io("sync", &name, &error))?;
-        debug_assert!(last >= tail.durable);
     }
     Ok(())
 }
