@@ -518,7 +518,7 @@ impl Wal {
             let name = segment_name(number);
             self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
         }
-        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+        self.sync_names()
     }
 
     /// After the last checkpoint of a clean close: leaves one small file, whose number stays taken.
@@ -536,7 +536,7 @@ impl Wal {
             let cut = file.size().and_then(|size| file.set_size(size.min(self.options.segment_size_min)));
             cut.and_then(|()| retry(|| file.sync())).map_err(|error| self.broken("cut", &name, &error))?;
         }
-        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+        self.sync_names()
     }
 
     /// Removes segments that no history needs: leftovers of a recovery.
@@ -545,7 +545,7 @@ impl Wal {
             let name = segment_name(number);
             self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
         }
-        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))
+        self.sync_names()
     }
 
     /// Counters since opening.
@@ -783,10 +783,14 @@ impl Wal {
                 (file, size)
             }
         };
-        self.disk.sync_folder("wal").map_err(|error| self.broken("sync the folder", "wal", &error))?;
+        self.sync_names()?;
         let mut salt = [0; 8];
         self.disk.entropy(&mut salt);
         Ok(Segment { number, salt: u64::from_le_bytes(salt), capacity, file })
+    }
+
+    fn sync_names(&self) -> Result<()> {
+        retry(|| self.disk.sync_folder("wal")).map_err(|error| self.broken("sync the folder", "wal", &error))
     }
 
     fn reserve_buffer(&self, space: u64) -> Result<()> {
