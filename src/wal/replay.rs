@@ -149,25 +149,29 @@ fn walk(
 /// The segments of one database: their headers, by number.
 struct Folder {
     headers: Vec<SegmentHeader>,
+    /// The numbers of those without a valid header: prepared and never begun, or damaged.
+    headless: Vec<u64>,
 }
 
 impl Folder {
-    /// Reads the header of every segment; files without a valid one were prepared and never begun.
+    /// Reads the header of every segment.
     fn read(disk: &dyn Disk, uuid: &[u8; 16]) -> Result<Folder> {
-        let mut headers = Vec::new();
+        let (mut headers, mut headless) = (Vec::new(), Vec::new());
         for number in segment_numbers(disk)? {
             let name = segment_name(number);
             let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
             let mut block = vec![0; BLOCK_SIZE as usize];
             match read_exact_at(&*file, &mut block, 0) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => continue,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
                 Err(error) => return Err(Error::io("read", &name, &error)),
             }
-            headers
-                .extend(SegmentHeader::decode(&block).filter(|header| header.number == number && header.uuid == *uuid));
+            match SegmentHeader::decode(&block) {
+                Some(header) if header.number == number && header.uuid == *uuid => headers.push(header),
+                _ => headless.push(number),
+            }
         }
-        Ok(Folder { headers })
+        Ok(Folder { headers, headless })
     }
 
     /// The segment that says it continues `link`.
@@ -200,6 +204,12 @@ impl Folder {
             let name = segment_name(later.number);
             if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing) {
                 return damaged(&name);
+            }
+        }
+        // A segment that was begun and lost its header continues nothing, but its frames still tell.
+        for number in self.headless.iter().filter(|number| **number > header.number) {
+            if vouches(&self.load(disk, *number)?, missing) {
+                return damaged(&segment_name(*number));
             }
         }
         Ok(())
