@@ -26,7 +26,9 @@ pub struct Engine {
     pub(super) options: OpenOptions,
     pub(super) disk: Arc<dyn Disk>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
-    /// The tables by name. Its lock is the catalog's: whoever makes, drops or renames holds it.
+    /// Whoever makes, drops or renames a table holds it, and may wait for a disk meanwhile.
+    naming: Mutex<()>,
+    /// The tables by name. Locked for moments only, since readers look here too; changed under `naming`.
     tables: Mutex<BTreeMap<Arc<str>, Arc<TableFile>>>,
     upkeep: Mutex<Option<Upkeep>>,
     mark: ForkMark,
@@ -83,6 +85,7 @@ impl Engine {
             options: options.clone(),
             disk,
             lock: Mutex::new(Some(lock)),
+            naming: Mutex::new(()),
             tables: Mutex::new(tables),
             upkeep: Mutex::new(upkeep),
             mark,
@@ -134,23 +137,27 @@ impl Engine {
     /// The table `name`, made if it is not there; with the LSN that makes it durable.
     pub fn make_table(&self, name: &str, schema: &Schema) -> Result<(Arc<TableFile>, u64)> {
         check_name(name)?;
-        let mut tables = self.tables.lock();
-        if let Some(table) = tables.get(name) {
+        let _naming = self.naming.lock();
+        let (found, count) = {
+            let tables = self.tables.lock();
+            (tables.get(name).cloned(), tables.len())
+        };
+        if let Some(table) = found {
             return match table.schema().difference(schema) {
-                None => Ok((Arc::clone(table), self.files.last_lsn())),
+                None => Ok((table, self.files.last_lsn())),
                 Some(difference) => {
                     Err(Error::SchemaDiffers(format!("table {name} exists with another schema: {difference}").into()))
                 }
             };
         }
-        if tables.len() >= TABLE_COUNT_MAX {
+        if count >= TABLE_COUNT_MAX {
             return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
         }
         let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
         let meta = TableFile::describe(name, &schema.to_json());
         let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, &meta)?;
         let table = Arc::new(TableFile::open(&self.files, file)?);
-        tables.insert(Arc::from(name), Arc::clone(&table));
+        self.tables.lock().insert(Arc::from(name), Arc::clone(&table));
         Ok((table, lsn))
     }
 
@@ -169,10 +176,9 @@ impl Engine {
     pub fn drop_table(&self, name: &str) -> Result<()> {
         check_name(name)?;
         let lsn = {
-            let mut tables = self.tables.lock();
-            let table = tables.get(name).ok_or_else(|| no_table(name))?;
-            let lsn = self.files.drop_file(table.file())?;
-            tables.remove(name);
+            let _naming = self.naming.lock();
+            let lsn = self.files.drop_file(self.table(name)?.file())?;
+            self.tables.lock().remove(name);
             lsn
         };
         self.files.wait_as_promised(lsn)?;
@@ -185,16 +191,17 @@ impl Engine {
         check_name(from)?;
         check_name(to)?;
         let lsn = {
-            let mut tables = self.tables.lock();
-            let table = tables.get(from).cloned().ok_or_else(|| no_table(from))?;
+            let _naming = self.naming.lock();
+            let table = self.table(from)?;
             if from == to {
                 return Ok(());
             }
-            if tables.contains_key(to) {
+            if self.tables.lock().contains_key(to) {
                 let text = format!("table {from} cannot be renamed to {to}: there is a table of that name");
                 return Err(Error::Conflict(text.into()));
             }
             let lsn = table.rename(to)?;
+            let mut tables = self.tables.lock();
             tables.remove(from);
             tables.insert(Arc::from(to), table);
             lsn
