@@ -111,6 +111,13 @@ impl Manifest {
         })
     }
 
+    /// False for numbers that we never write, however well the checksum matches: counting on from them would overflow.
+    pub fn is_possible(&self) -> bool {
+        const LIMIT: u64 = 1 << 62;
+        let counted = [self.generation, self.checkpoint, self.wal_segment, self.catalog_offset, self.catalog_size];
+        counted.into_iter().all(|number| number < LIMIT) && self.next_file <= u64::from(u32::MAX)
+    }
+
     /// An empty database's first manifest.
     pub fn first(uuid: [u8; 16]) -> Manifest {
         Manifest {

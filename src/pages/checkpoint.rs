@@ -309,8 +309,10 @@ impl PagedFiles {
     pub(super) fn remove_files_without_entry(&self, limit: u32, is_known: impl Fn(FileId) -> bool) -> Result<()> {
         let names = self.shared.disk.list("data").map_err(|error| self.broken("list", "data", &error))?;
         let is_stray = |name: &String| {
-            let number = name.strip_suffix(".sum").unwrap_or(name).parse().map(FileId);
-            number.is_ok_and(|id| id != root::CATALOG && id.0 < limit && !is_known(id))
+            let number: Option<FileId> = name.strip_suffix(".sum").unwrap_or(name).parse().ok().map(FileId);
+            // A name that only reads as the same number (`007`) is not ours.
+            let own = number.filter(|id| [id.name(), id.sums_name()].contains(&format!("data/{name}")));
+            own.is_some_and(|id| id != root::CATALOG && id.0 < limit && !is_known(id))
         };
         let strays: Vec<String> = names.into_iter().filter(is_stray).collect();
         for name in &strays {

@@ -134,6 +134,12 @@ impl Handles {
     }
 }
 
+/// A file longer than this was not written by us. Offsets in shorter ones do not overflow.
+pub(super) const LENGTH_LIMIT: u64 = 1 << 60;
+
+/// Pages larger than this were not written by us.
+const PAGE_SIZE_LIMIT: u32 = 16 << 20;
+
 /// A file's state as a checkpoint knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileImage {
@@ -149,6 +155,15 @@ pub struct FileImage {
     pub tally: i64,
     /// What the floor above remembers of it.
     pub meta: Arc<[u8]>,
+}
+
+impl FileImage {
+    /// False for numbers that we never write, however well the checksum around them matches.
+    pub(super) fn is_possible(&self) -> bool {
+        let is_numbered = 1 < self.id.0 && self.id.0 < u32::MAX;
+        let is_paged = (8..=PAGE_SIZE_LIMIT).contains(&self.page_size) && self.page_size % 8 == 0;
+        is_numbered && is_paged && self.length <= LENGTH_LIMIT
+    }
 }
 
 impl PagedFile {
@@ -269,6 +284,20 @@ impl PagedFile {
             end += 1;
         }
         self.disk_pages.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// After replay, every page below the length is in a frame or in the data file; a reader of one that is in
+    /// neither would wait for it for ever.
+    pub(super) fn refuse_pages_nowhere(&self) -> Result<()> {
+        let pages = self.disk_pages.load(Ordering::Acquire)..self.pages_of(self.length());
+        let is_nowhere = |page: &u64| !self.entries.get(*page).is_some_and(PageEntry::has_frame);
+        match pages.into_iter().find(is_nowhere) {
+            None => Ok(()),
+            Some(page) => {
+                let what = format!("the wal says that it has page {page}, and nothing was written there");
+                Err(Error::corrupt(&self.id.name(), what))
+            }
+        }
     }
 
     /// Reads a whole page from the data file and checks its sum.

@@ -200,6 +200,9 @@ impl PagedFiles {
         let pool = self.pool(page_size);
         self.change_catalog(meta.len() + 64, |catalog, payload| {
             let id = FileId(catalog.next);
+            if id.0 == u32::MAX {
+                return Err(Error::TooLarge("all numbers of files are used up".into()));
+            }
             let page_size = page_size as u32;
             redo::Redo::Create { file: id, kind, page_size, meta }.put(payload);
             let meta = Arc::from(meta);

@@ -33,7 +33,7 @@ use crate::wal::replay::{Start, Tail, goes_on_after, replay, rewrite_unproven, s
 use crate::wal::segment::{Link, segment_name};
 
 use super::cache::{Cache, PageKey};
-use super::file::{Descriptors, FileImage, FileShared, PagedFile};
+use super::file::{Descriptors, FileImage, FileShared, LENGTH_LIMIT, PagedFile};
 use super::redo::{Redo, sums_of};
 use super::root::{MANIFEST, Root};
 use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles};
@@ -179,7 +179,7 @@ impl PagedFiles {
         let id = image.id;
         let file = PagedFile::new(Arc::clone(&self.shared), image, pool);
         catalog.files.insert(id, Arc::clone(&file));
-        catalog.next = catalog.next.max(id.0 + 1);
+        catalog.next = catalog.next.max(id.0.saturating_add(1));
         file
     }
 
@@ -193,6 +193,9 @@ impl PagedFiles {
         replay(disk, &manifest.uuid, start, &mut |frame| replaying.apply(frame))?;
         replaying.clear_suspects(u64::MAX)?;
         let dirty = std::mem::take(&mut replaying.dirty);
+        for file in self.files() {
+            file.refuse_pages_nowhere()?;
+        }
         if self.options.read_only {
             return Ok(());
         }
@@ -314,11 +317,10 @@ impl Replaying<'_> {
 
     fn redo(&mut self, frame: &Frame<'_>, redo: Redo<'_>) -> Result<()> {
         if let Redo::Create { file, kind, page_size, meta } = redo {
-            if page_size == 0 || page_size % 8 != 0 {
+            let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta: Arc::from(meta) };
+            if !image.is_possible() {
                 return Err(malformed(frame, self.survey.tail.link.segment));
             }
-            let meta = Arc::from(meta);
-            let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta };
             self.files.enter(&mut self.files.lock_catalog(), image);
             return Ok(());
         }
@@ -332,6 +334,17 @@ impl Replaying<'_> {
         let Some(file) = self.files.file(id) else {
             return Err(malformed(frame, self.survey.tail.link.segment));
         };
+        let end = match redo {
+            Redo::Write { offset, bytes, .. } => offset.checked_add(bytes.len() as u64),
+            Redo::Adopt { first, sums, .. } => {
+                (sums.len() as u64 / 8).checked_add(first).and_then(|pages| pages.checked_mul(file.page_size as u64))
+            }
+            Redo::Length { length, .. } => Some(length),
+            _ => Some(0),
+        };
+        if end.is_none_or(|end| end > LENGTH_LIMIT) {
+            return Err(malformed(frame, self.survey.tail.link.segment));
+        }
         match redo {
             Redo::Write { .. } | Redo::Adopt { .. } if self.survey.doomed.contains(&id) => {}
             Redo::Write { offset, bytes, .. } => self.write(&file, offset, bytes)?,

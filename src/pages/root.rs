@@ -61,6 +61,7 @@ impl Root {
             .enumerate()
             .filter_map(|(slot, manifest)| manifest.filter(|manifest| manifest.generation % 2 == slot as u64));
         match placed.max_by_key(|manifest| manifest.generation) {
+            Some(manifest) if !manifest.is_possible() => Err(Error::corrupt(MANIFEST, "it breaks its format")),
             Some(manifest) => Ok(Root { disk, state: Mutex::new(State { manifest, certain: false }) }),
             None => Err(Error::corrupt(MANIFEST, "neither of its two slots matches its checksum")),
         }
@@ -192,10 +193,11 @@ fn decode(bytes: &[u8]) -> Option<Vec<FileImage>> {
         let (length, tally) = (take.u64()?, take.u64()? as i64);
         let size = usize::try_from(take.u64()?).ok()?;
         let meta = Arc::from(take.bytes(size)?);
-        if page_size == 0 || page_size % 8 != 0 {
+        let file = FileImage { id, kind, page_size, length, tally, meta };
+        if !file.is_possible() {
             return None;
         }
-        files.push(FileImage { id, kind, page_size, length, tally, meta });
+        files.push(file);
     }
     take.is_empty().then_some(files)
 }

@@ -17,6 +17,9 @@ use super::segment::{Link, SegmentHeader, segment_name};
 /// A segment larger than this was not written by us.
 const SEGMENT_SIZE_LIMIT: u64 = 2 << 30;
 
+/// A segment with a number as large as this was not made by us.
+const SEGMENT_NUMBER_LIMIT: u64 = 1 << 62;
+
 /// Where the manifest says that the wal goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
@@ -42,7 +45,11 @@ pub struct Tail {
 /// The numbers of all files in the wal's folder, ascending.
 pub fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>> {
     let names = disk.list("wal").map_err(|error| Error::io("list", "wal", &error))?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    // Names that we do not write (`007`, `+7`, and numbers that one could not count on from) are not ours.
+    let number_of = |name: &String| {
+        name.parse().ok().filter(|number: &u64| *number < SEGMENT_NUMBER_LIMIT && number.to_string() == *name)
+    };
+    let mut numbers: Vec<u64> = names.iter().filter_map(number_of).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
