@@ -6,16 +6,13 @@ use std::path::Path;
 
 /// Opens a database that must exist, to look at it.
 pub fn open_to_read(path: &Path) -> Result<Database> {
-    let mut options = OpenOptions::default();
-    options.must_exist = true;
-    options.read_only = true;
+    let options = OpenOptions { must_exist: true, read_only: true, ..OpenOptions::default() };
     Ok(Database::open(path, &options)?)
 }
 
 /// Opens a database to write to it, if it exists.
 pub fn open_if_there(path: &Path) -> Result<Option<Database>> {
-    let mut options = OpenOptions::default();
-    options.must_exist = true;
+    let options = OpenOptions { must_exist: true, ..OpenOptions::default() };
     if_there(Database::open(path, &options))
 }
 

@@ -24,7 +24,6 @@ const NAME_SIZE_MAX: usize = 255;
 pub struct Engine {
     pub(super) files: Arc<PagedFiles>,
     pub(super) options: OpenOptions,
-    pub(super) disk: Arc<dyn Disk>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
     /// Whoever makes, drops or renames a table holds it, and may wait for a disk meanwhile.
     naming: Mutex<()>,
@@ -65,7 +64,7 @@ impl Engine {
             refuse_strangers(&*disk)?;
             NewDatabase::make(&*disk)?;
         }
-        let files = PagedFiles::open(Arc::clone(&disk), options.page_options()?)?;
+        let files = PagedFiles::open(disk, options.page_options()?)?;
         let mut tables = BTreeMap::new();
         for file in files.files() {
             if file.kind != KIND_TABLE {
@@ -83,7 +82,6 @@ impl Engine {
         Ok(Arc::new(Engine {
             files,
             options: options.clone(),
-            disk,
             lock: Mutex::new(Some(lock)),
             naming: Mutex::new(()),
             tables: Mutex::new(tables),

@@ -241,12 +241,6 @@ impl Frame {
         unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.pool.page_size) }
     }
 
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.pool.page_size) }
-    }
-
     fn into_raw(self) -> NonNull<u8> {
         let frame = std::mem::ManuallyDrop::new(self);
         // SAFETY: the pool's count of this frame's owner moves to the entry, which names the pool again when it

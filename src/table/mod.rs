@@ -33,7 +33,7 @@ use crate::pages::{Edit, Outcome, PagedFile, PagedFiles};
 
 pub use field::{Field, FieldKind};
 pub use json::JsonStyle;
-pub use layout::{FIELD_COUNT_MAX, Layout, RECORD_SIZE_MAX};
+pub use layout::Layout;
 pub use record::{Record, RecordMut};
 pub use scan::{ScanRange, TableScan};
 pub use schema::Schema;
@@ -121,7 +121,7 @@ impl TableFile {
             .ok_or_else(|| damaged("it names no table"))?;
         let schema = Schema::parse(schema).map_err(|error| damaged(error.message()))?;
         let slot_size = schema.layout().slot_size;
-        if file.page_size % slot_size != 0 || !(file.page_size / slot_size).is_power_of_two() {
+        if !file.page_size.is_multiple_of(slot_size) || !(file.page_size / slot_size).is_power_of_two() {
             return Err(damaged("its page size does not go with its schema"));
         }
         let page_shift = (file.page_size / slot_size).ilog2();
@@ -275,11 +275,11 @@ impl TableFile {
             let mut slot = [0; SLOT_ON_STACK];
             let slot = &mut slot[..self.slot_size];
             self.fetch_slot(id, slot)?;
-            return decode_packed(self.layout(), "", slot, record).or_else(|_| Err(self.wrong_nulls()));
+            return decode_packed(self.layout(), "", slot, record).map_err(|_| self.wrong_nulls());
         }
         let mut slot = vec![0; self.slot_size];
         self.fetch_slot(id, &mut slot)?;
-        decode_packed(self.layout(), "", &slot, record).or_else(|_| Err(self.wrong_nulls()))
+        decode_packed(self.layout(), "", &slot, record).map_err(|_| self.wrong_nulls())
     }
 
     /// Copies a whole slot that holds a record.

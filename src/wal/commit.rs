@@ -215,11 +215,6 @@ impl Wal {
         }
     }
 
-    /// What commits wait for.
-    pub fn durability(&self) -> Durability {
-        self.options.durability
-    }
-
     /// The epoch that frames appended now belong to. Cuts begin a new one.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
@@ -228,11 +223,6 @@ impl Wal {
     /// The last epoch before the newest checkpoint's cut.
     pub fn checkpoint_epoch(&self) -> u64 {
         self.checkpoint_epoch.load(Ordering::Acquire)
-    }
-
-    /// All up to here is synced.
-    pub fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
     }
 
     /// The newest LSN of a frame that matters, which a watermark does not.

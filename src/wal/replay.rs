@@ -9,7 +9,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
-use crate::os::{Disk, DiskFile, Open, read_exact_at, retry, write_all_at};
+use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
 use super::frame::{Frame, Kind, may_vouch_for, take_frame};
 use super::segment::{Link, SegmentHeader, segment_name};

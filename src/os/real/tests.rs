@@ -1,3 +1,5 @@
+//! What the real disk keeps of the promises of [`Disk`](super::Disk), on a folder of the machine.
+
 use super::*;
 use parking_lot::Mutex;
 use std::io::{Read, Write};

@@ -1,3 +1,5 @@
+//! What the simulated disk may do in a crash, does, and nothing else.
+
 use super::*;
 use crate::os::{read_exact_at, retry, write_all_at};
 use std::collections::BTreeSet;
