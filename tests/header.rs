@@ -78,10 +78,10 @@ fn make_header() -> String {
     header
 }
 
-/// The `//!` lines at the top of a file.
+/// The `//!` lines at the top of a file, without the fences that tell rustdoc what is no Rust.
 fn module_comment(source: &str) -> Vec<&str> {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect()
+    lines.filter(|line| !line.starts_with(" ```")).map(|line| line.strip_prefix(' ').unwrap_or(line)).collect()
 }
 
 fn starred(lines: &[&str]) -> String {

@@ -3,6 +3,7 @@
 //! A table holds records of fixed width, laid out as C lays out a struct, found by a dense integer id. A batch
 //! writes to several tables at once or not at all. A cursor walks a table as it was at one moment.
 //!
+//! ```text
 //!     diamond_db *db;
 //!     diamond_table *people;
 //!     struct { char name[15]; double age; } abby = {"Abby", 29}, back;
@@ -13,6 +14,7 @@
 //!         diamond_table_make(db, "people", 6, schema, strlen(schema), &people) ||
 //!         diamond_table_save(people, &abby, sizeof abby, NULL, &id) ||
 //!         diamond_table_fetch(people, id, &back, sizeof back, NULL)) puts(diamond_error_message());
+//! ```
 //!
 //! Conventions
 //!

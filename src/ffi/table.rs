@@ -3,6 +3,7 @@
 //! A schema is a JSON object, its keys the fields in the order of the C struct:
 //! {"name": ["string", 15, "required"], "age": ["number", 3], "seen": ["timestamp"]}
 //!
+//! ```text
 //!     type                             in C                 in JSON
 //!     ["string", n]                    char[n]              string of at most n bytes of UTF-8
 //!     ["string", n, "characters"]      char[3 * n]          string of at most n UTF-16 units
@@ -13,6 +14,7 @@
 //!     ["f32"], ["f64"]                 float, double        number, finite
 //!     ["bool"]                         uint8_t, 0 or 1      true, false
 //!     ["timestamp"]                    int64_t              RFC 3339 text with offset, or an integer
+//! ```
 //!
 //! A timestamp is microseconds since 1970 UTC. "required" as the last element refuses null. In JSON a record is an
 //! object; a field that it leaves out is null, a key that the schema does not have is refused. Packed and JSON
