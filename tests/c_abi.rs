@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// What `make install` is asked with.
-const MAKEFILE: &str = "Makefile.install";
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -43,9 +40,9 @@ fn prefix() -> &'static Path {
         let prefix = fresh_folder("prefix");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder");
         let mut make = Command::new("make");
-        make.current_dir(root()).args(["-s", "-f", MAKEFILE, "install"]);
+        make.current_dir(root()).args(["-s", "install"]);
         make.arg(format!("PREFIX={}", prefix.display())).arg(format!("CARGO={}", env!("CARGO")));
-        make.env("CARGO_TARGET_DIR", target).env_remove("MAKEFLAGS").env_remove("DESTDIR");
+        make.arg(format!("TARGET={}", target.display())).env_remove("MAKEFLAGS").env_remove("DESTDIR");
         run(&mut make);
         prefix
     })

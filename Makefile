@@ -1,0 +1,255 @@
+# The words that span languages. `make` alone lists them.
+#
+# Everything that is built, installed for the tests or downloaded lies in target/, and `make clean` removes it.
+# What a word needs is set up first, once, and noted in target/setup: Debian packages by apt-get where that is
+# allowed, koffi by npm, a virtual environment for Python. What is missing otherwise is named in a sentence.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Where everything goes, whatever the environment says.
+TARGET ?= target
+export CARGO_TARGET_DIR := $(abspath $(TARGET))
+# Where rustup puts cargo, for shells that were opened before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO ?= cargo
+CC ?= cc
+INSTALL ?= install
+STRIP ?= strip
+PREFIX ?= /usr/local
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# The soname's version, as build.rs sets it.
+SOVERSION := $(shell echo $(VERSION) | sed -E 's/^(0\.[0-9]+|[0-9]+).*/\1/')
+RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+SETUP := $(TARGET)/setup
+RELEASE := $(TARGET)/release
+# An installation of our own, for quickstart and the tests of other languages.
+LOCAL := $(CARGO_TARGET_DIR)/prefix
+# The tool is built apart: beside the libraries, it would leave there a shared library with its own features.
+TOOL := $(TARGET)/tool/release/diamonddb
+
+.PHONY: help
+help:
+	@echo 'make quickstart      set up, build, import real data, run the C program of README.md'
+	@echo 'make test            set up, then every test there is: Rust, C, C++, Python, Node'
+	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
+	@echo 'make uninstall       takes them away again'
+	@echo 'make bench           our engine beside its peers, see cbench/README.md'
+	@echo 'make soak            the crash test, longer: STATES=$(STATES) SEED=a new one each time'
+	@echo 'make header          writes include/diamonddb.h anew from src/ffi'
+	@echo 'make clean           removes target/'
+
+# Set-up ---------------------------------------------------------------------------------------------------------------
+
+# For each word, the commands it needs and the Debian packages that have them.
+TOOLS_build := cc:gcc,libc6-dev strip:binutils
+TOOLS_test := $(TOOLS_build) gcc:gcc g++:g++ pkg-config:pkg-config valgrind:valgrind readelf:binutils \
+              python3:python3 node:nodejs npm:npm timeout:coreutils
+
+$(SETUP)/tools-%:
+	@mkdir -p $(SETUP); missing=; packages=; \
+	for tool in $(TOOLS_$*); do \
+		command -v "$${tool%%:*}" > /dev/null && continue; \
+		missing+=" $${tool%%:*}"; packages+=" $$(tr , ' ' <<< "$${tool#*:}")"; \
+	done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "Installing$$packages by apt-get"; export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update && apt-get install -y --no-install-recommends $$packages; } > $@.log 2>&1 \
+			|| { tail -n 5 $@.log; echo "apt-get could not install$$packages; its last words are above."; exit 1; } >&2; \
+	elif [ -n "$$missing" ]; then \
+		echo "Missing:$$missing. On Debian: sudo apt-get install$$packages. Then run make again." >&2; exit 1; \
+	fi
+	@touch $@
+
+$(SETUP)/rust: Cargo.toml
+	@mkdir -p $(SETUP); get='Get it from https://rust-lang.org/tools/install and run make again.'; \
+	if ! command -v $(CARGO) > /dev/null || ! command -v rustc > /dev/null; then \
+		echo "Missing: cargo and rustc, version $(RUST_VERSION) or later. $$get" >&2; exit 1; \
+	fi; \
+	have=$$(rustc --version | cut -d ' ' -f 2); \
+	if [ "$$(printf '%s\n' $(RUST_VERSION) "$$have" | sort -V | head -n 1)" != $(RUST_VERSION) ]; then \
+		echo "rustc is version $$have, and $(RUST_VERSION) or later is needed. $$get" >&2; exit 1; \
+	fi
+	@touch $@
+
+$(SETUP)/clippy: $(SETUP)/rust
+	@$(CARGO) clippy --version > /dev/null 2>&1 || rustup component add clippy > $@.log 2>&1 \
+		|| { echo 'Missing: clippy. Get it by: rustup component add clippy. Then run make again.' >&2; exit 1; }
+	@touch $@
+
+# ctypes is all that Python needs, so nothing is installed into it.
+$(SETUP)/python: $(SETUP)/tools-test
+	@python3 -m venv --without-pip $(TARGET)/python > $@.log 2>&1 \
+		|| { cat $@.log; echo 'Missing: the venv module of Python. On Debian: apt-get install python3-venv.'; exit 1; } >&2
+	@touch $@
+
+$(SETUP)/node: $(SETUP)/tools-test tests/smoke/package.json
+	@mkdir -p $(TARGET)/node && cp tests/smoke/package.json $(TARGET)/node/
+	@npm install --prefix $(TARGET)/node --no-audit --no-fund > $@.log 2>&1 \
+		|| { tail -n 5 $@.log; echo 'npm could not install koffi; its last words are above.'; exit 1; } >&2
+	@touch $@
+
+# Libraries ------------------------------------------------------------------------------------------------------------
+
+# What `rustc --print native-static-libs` says a program needs beside libdiamonddb.a.
+STATIC_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+LIB := $(DESTDIR)$(PREFIX)/lib
+FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
+        -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
+
+.PHONY: libraries install uninstall local header clean
+
+# One crate type a call: rustc drops link-time optimisation where it makes several.
+libraries: $(SETUP)/rust $(SETUP)/tools-build
+	$(CARGO) rustc --quiet --release --lib --crate-type cdylib
+	$(CARGO) rustc --quiet --release --lib --crate-type staticlib
+
+install: libraries
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/include $(LIB)/pkgconfig $(LIB)/cmake/diamonddb
+	$(INSTALL) -m 644 include/diamonddb.h $(DESTDIR)$(PREFIX)/include/diamonddb.h
+	$(INSTALL) -m 755 $(RELEASE)/libdiamonddb.so $(LIB)/libdiamonddb.so.$(VERSION)
+	$(STRIP) --strip-unneeded $(LIB)/libdiamonddb.so.$(VERSION)
+	ln -sf libdiamonddb.so.$(VERSION) $(LIB)/libdiamonddb.so.$(SOVERSION)
+	ln -sf libdiamonddb.so.$(SOVERSION) $(LIB)/libdiamonddb.so
+	$(INSTALL) -m 644 $(RELEASE)/libdiamonddb.a $(LIB)/libdiamonddb.a
+	$(STRIP) --strip-debug $(LIB)/libdiamonddb.a
+	$(FILL) install/diamonddb.pc.in > $(LIB)/pkgconfig/diamonddb.pc
+	$(FILL) install/diamonddbConfig.cmake.in > $(LIB)/cmake/diamonddb/diamonddbConfig.cmake
+	$(FILL) install/diamonddbConfigVersion.cmake.in > $(LIB)/cmake/diamonddb/diamonddbConfigVersion.cmake
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/include/diamonddb.h $(LIB)/libdiamonddb.so* $(LIB)/libdiamonddb.a
+	rm -f $(LIB)/pkgconfig/diamonddb.pc
+	rm -rf $(LIB)/cmake/diamonddb
+
+local:
+	@$(MAKE) -s install PREFIX=$(LOCAL) DESTDIR=
+
+header: $(SETUP)/rust $(SETUP)/tools-test
+	DIAMOND_WRITE_HEADER=1 $(CARGO) test --quiet --test header
+
+clean:
+	$(CARGO) clean
+
+# Quickstart -----------------------------------------------------------------------------------------------------------
+
+.PHONY: quickstart tool
+
+tool: $(SETUP)/rust $(SETUP)/tools-build
+	@$(CARGO) build --quiet --release --features cli --bin diamonddb --target-dir $(TARGET)/tool
+
+# The programs of README.md, so that what it shows is what runs.
+$(TARGET)/readme/people.%: README.md
+	@mkdir -p $(@D)
+	@awk -v fence='```$*' '$$0 == fence && !done { on = 1; next } /^```/ && on { on = 0; done = 1 } on' README.md > $@
+
+$(TARGET)/readme/people: $(TARGET)/readme/people.c local
+	@$(CC) -std=c11 -Wall -Wextra -Werror -o $@ $< \
+		-I$(LOCAL)/include -L$(LOCAL)/lib -ldiamonddb -Wl,-rpath,$(LOCAL)/lib
+
+QUICK := $(TARGET)/quickstart
+seconds = awk -v from=$$(cat $(QUICK)/$(1)) -v to=$$(date +%s.%N) 'BEGIN { printf "%.1f s", to - from }'
+
+quickstart:
+	@rm -rf $(QUICK); mkdir -p $(QUICK); date +%s.%N > $(QUICK)/begun
+	@echo '1. Building the library and the tool (a few minutes the first time)'
+	@$(MAKE) local tool
+	@echo "   done after $$($(call seconds,begun))"
+	@echo '2. Importing real data: cities of the world (GeoNames), flights from New York (January 2013)'
+	@date +%s.%N > $(QUICK)/import
+	@$(TOOL) import --quiet --null '' tests/data/cities.csv $(QUICK)/db cities
+	@$(TOOL) import --quiet tests/data/flights-2013-01.csv $(QUICK)/db flights
+	@echo "   done in $$($(call seconds,import)); every row is on disk"
+	@$(TOOL) tables $(QUICK)/db | sed 's/^/   /'
+	@echo '3. The first three cities, and every checksum read back'
+	@$(TOOL) scan $(QUICK)/db cities --limit 3 | sed 's/^/   /'
+	@$(TOOL) verify $(QUICK)/db | sed 's/^/   /'
+	@echo '4. The C program of README.md'
+	@$(MAKE) $(TARGET)/readme/people
+	@$(TARGET)/readme/people $(QUICK)/people.db | sed 's/^/   /'
+	@rows=$$($(TOOL) tables --format csv $(QUICK)/db | awk -F , 'NR > 1 { rows += $$2 } END { print rows }'); \
+	echo; echo "Done: $$rows rows imported, saved and verified; $$($(call seconds,begun)) in all. Next:"
+	@echo '   $(TOOL) scan $(QUICK)/db flights --from 100 --limit 5'
+	@echo '   $(TOOL) --help'
+	@echo '   less include/diamonddb.h               the C manual'
+	@echo '   less README.md                         five minutes in C, Python and Node'
+	@echo '   make test'
+
+# Tests ----------------------------------------------------------------------------------------------------------------
+
+PARTS := lints docs rust python node readme
+RESULTS := $(TARGET)/test
+PYTHON := $(TARGET)/python/bin/python
+NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
+
+.PHONY: test test-setup $(PARTS:%=test-%)
+
+# All parts run, also after one has failed.
+test: test-setup
+	@rm -rf $(RESULTS); mkdir -p $(RESULTS); begun=$$(date +%s); status=0; \
+	$(MAKE) -k $(PARTS:%=test-%) || status=$$?; \
+	awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+		END { print ""; print "Rust, C and C++: " passed " passed, " failed " failed, " ignored " ignored" }' \
+		$(RESULTS)/rust.log; \
+	for part in $(PARTS); do [ -e $(RESULTS)/$$part.ok ] && echo "$$part: passed" || echo "$$part: FAILED"; done; \
+	echo "$$(( $$(date +%s) - begun )) s"; exit $$status
+
+test-setup: $(SETUP)/rust $(SETUP)/clippy $(SETUP)/tools-test $(SETUP)/python $(SETUP)/node
+	@mkdir -p $(RESULTS)
+
+test-lints: test-setup
+	$(CARGO) clippy --quiet --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
+	@touch $(RESULTS)/lints.ok
+
+test-docs: test-setup
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps --all-features
+	@touch $(RESULTS)/docs.ok
+
+# The C and C++ programs are among these: tests/c_abi.rs installs the library and compiles them.
+test-rust: test-setup
+	$(CARGO) test --all-features --no-fail-fast 2>&1 | tee $(RESULTS)/rust.log
+	@touch $(RESULTS)/rust.ok
+
+test-python: test-setup local
+	@rm -rf $(RESULTS)/python.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) tests/smoke/smoke.py $(RESULTS)/python.db
+	@touch $(RESULTS)/python.ok
+
+test-node: test-setup local
+	@rm -rf $(RESULTS)/node.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(NODE) tests/smoke/smoke.js $(RESULTS)/node.db
+	@touch $(RESULTS)/node.ok
+
+# Every program that README.md shows, run as it stands.
+test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET)/readme/people
+	@rm -rf $(RESULTS)/readme; mkdir -p $(RESULTS)/readme
+	@[ $$(wc -l < $(TARGET)/readme/people.c) -lt 60 ] \
+		|| { echo 'The C program of README.md has 60 lines or more.' >&2; exit 1; }
+	$(TARGET)/readme/people $(RESULTS)/readme/c.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) $(TARGET)/readme/people.py $(RESULTS)/readme/python.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(NODE) $(TARGET)/readme/people.js $(RESULTS)/readme/node.db
+	@touch $(RESULTS)/readme.ok
+
+# Longer runs ----------------------------------------------------------------------------------------------------------
+
+STATES ?= 100000
+SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
+
+.PHONY: bench soak
+
+bench: local
+	@[ -d cbench ] || { echo 'There is no folder cbench in this copy of the source.' >&2; exit 1; }
+	@$(MAKE) -C cbench PREFIX=$(LOCAL)
+
+soak: $(SETUP)/rust $(SETUP)/tools-build
+	@[ -e tests/crash.rs ] || { echo 'There is no tests/crash.rs in this copy of the source.' >&2; exit 1; }
+	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) $(CARGO) test --release --features simulation --test crash \
+		--target-dir $(TARGET)/soak -- --nocapture
