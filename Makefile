@@ -159,8 +159,10 @@ seconds = awk -v from=$$(cat $(QUICK)/$(1)) -v to=$$(date +%s.%N) 'BEGIN { print
 
 quickstart:
 	@rm -rf $(QUICK); mkdir -p $(QUICK); date +%s.%N > $(QUICK)/begun
-	@echo '1. Building the library and the tool (a few minutes the first time)'
-	@$(MAKE) local tool
+	@echo '1. Setting up, then building the library (a minute or two the first time)'
+	@$(MAKE) local
+	@echo '   and the tool'
+	@$(MAKE) tool
 	@echo "   done after $$($(call seconds,begun))"
 	@echo '2. Importing real data: cities of the world (GeoNames), flights from New York (January 2013)'
 	@date +%s.%N > $(QUICK)/import
