@@ -59,6 +59,7 @@ $(SETUP)/tools-%:
 		command -v "$${tool%%:*}" > /dev/null && continue; \
 		missing+=" $${tool%%:*}"; packages+=" $$(tr , ' ' <<< "$${tool#*:}")"; \
 	done; \
+	packages=" $$(tr ' ' '\n' <<< "$$packages" | sort -u | xargs)"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 		echo "Installing$$packages by apt-get"; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update && apt-get install -y --no-install-recommends $$packages; } > $@.log 2>&1 \
