@@ -16,6 +16,8 @@ TARGET ?= target
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 # Where rustup puts cargo, for shells that were opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# Node brings certificates of its own; those of the machine count as well.
+export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 CARGO ?= cargo
 CC ?= cc
@@ -93,7 +95,7 @@ $(SETUP)/python: $(SETUP)/tools-test
 
 $(SETUP)/node: $(SETUP)/tools-test tests/smoke/package.json
 	@mkdir -p $(TARGET)/node && cp tests/smoke/package.json $(TARGET)/node/
-	@npm install --prefix $(TARGET)/node --no-audit --no-fund > $@.log 2>&1 \
+	@npm install --prefix $(TARGET)/node --prefer-offline --no-audit --no-fund > $@.log 2>&1 \
 		|| { tail -n 5 $@.log; echo 'npm could not install koffi; its last words are above.'; exit 1; } >&2
 	@touch $@
 
