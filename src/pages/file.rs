@@ -161,7 +161,7 @@ impl FileImage {
     /// False for numbers that we never write, however well the checksum around them matches.
     pub(super) fn is_possible(&self) -> bool {
         let is_numbered = 1 < self.id.0 && self.id.0 < u32::MAX;
-        let is_paged = (8..=PAGE_SIZE_LIMIT).contains(&self.page_size) && self.page_size % 8 == 0;
+        let is_paged = (8..=PAGE_SIZE_LIMIT).contains(&self.page_size) && self.page_size.is_multiple_of(8);
         is_numbered && is_paged && self.length <= LENGTH_LIMIT
     }
 }
