@@ -442,7 +442,7 @@ fn single_saves_beside_large_ones_get_ids_of_their_own() {
             .collect();
         for number in 0..2 {
             let table = &table;
-            scope.spawn(move || (0..500).for_each(|index| drop(save(table, -1 - number * 500 - index).unwrap())));
+            scope.spawn(move || (0..500).for_each(|index| assert!(save(table, -1 - number * 500 - index).is_ok())));
         }
         bulks.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
