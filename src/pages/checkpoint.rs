@@ -106,7 +106,7 @@ impl PagedFiles {
             }
         };
         self.settled.store(cut.commits, Ordering::Release);
-        self.wal.wait(cut.lsn, Need::Synced, None)?;
+        self.sync_wal(cut.lsn)?;
 
         let mut pages = Vec::new();
         let mut visitors = Vec::new();
@@ -170,6 +170,11 @@ impl PagedFiles {
         self.remove_files_without_entry(work.next_file, |id| work.files.contains_key(&id))
     }
 
+    /// A sync that fails is no commit of the caller's with an unknown outcome: others hear of theirs themselves.
+    fn sync_wal(&self, lsn: u64) -> Result<()> {
+        self.wal.wait(lsn, Need::Synced, None).map(|_| ()).map_err(|_| self.wal.poisoned())
+    }
+
     /// How many of these pages make up one piece of work.
     fn pages_in_chunk(&self, pages: &[PageKey], files: &HashMap<FileId, Arc<PagedFile>>) -> usize {
         let mut size = 0;
@@ -209,7 +214,7 @@ impl PagedFiles {
         }
         let lsn = self.wal.append_sums(&payload, pages.len() as u64)?;
         work.logged += pages.len();
-        self.wal.wait(lsn, Need::Synced, None)?;
+        self.sync_wal(lsn)?;
         for run in &runs {
             run.write().map_err(|error| self.broken("write", &run.file.id.name(), &error))?;
         }

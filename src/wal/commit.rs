@@ -332,7 +332,8 @@ impl Wal {
             if state.group.bytes.len() >= self.options.buffer_size_max {
                 let last = state.newest;
                 drop(state);
-                self.wait(last, Need::Written, None)?;
+                // Should it fail, the caller's own commit has not even begun.
+                self.wait(last, Need::Written, None).map_err(|_| self.poisoned())?;
                 continue;
             }
             if state.current.is_some() && state.admits(space, sums) {
