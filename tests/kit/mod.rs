@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
+pub mod meddler;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,13 +29,20 @@ impl Folder {
         Folder(path)
     }
 
+    /// The same in memory, where the machine has such a place: for tests with thousands of openings.
+    pub fn in_memory() -> Folder {
+        let name = Folder::new().0.file_name().unwrap().to_owned();
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Folder(memory.join(name)) } else { Folder::new() }
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// A new folder with the same files: what a kill at this moment would leave.
     pub fn copy(&self) -> Folder {
-        let copy = Folder::new();
+        let copy = if self.0.starts_with("/dev/shm") { Folder::in_memory() } else { Folder::new() };
         for (name, bytes) in files(&self.0) {
             let path = copy.0.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
