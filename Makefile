@@ -148,10 +148,15 @@ clean:
 tool: $(SETUP)/rust $(SETUP)/tools-build
 	@$(CARGO) build --quiet --release --features cli --bin diamonddb --target-dir $(TARGET)/tool
 
-# The programs of README.md, so that what it shows is what runs.
+# The programs of README.md, so that what it shows is what runs: the first block of each language.
+BLOCK_c := c
+BLOCK_py := python
+BLOCK_js := js
+
 $(TARGET)/readme/people.%: README.md
 	@mkdir -p $(@D)
-	@awk -v fence='```$*' '$$0 == fence && !done { on = 1; next } /^```/ && on { on = 0; done = 1 } on' README.md > $@
+	@awk -v start='```$(BLOCK_$*)' '$$0 == start && !done { on = 1; next } on && /^```/ { on = 0; done = 1 } on; \
+		END { exit !done }' README.md > $@
 
 $(TARGET)/readme/people: $(TARGET)/readme/people.c local
 	@$(CC) -std=c11 -Wall -Wextra -Werror -o $@ $< \
