@@ -354,7 +354,7 @@ fn read_all(path: &Path, how: &str) -> Result<(), Error> {
     let options = OpenOptions { must_exist: true, ..simulated(Durability::Sync) };
     let db = Database::open(path, &options)?;
     let table = db.table("numbers")?;
-    let right = |id: u64| if id % 50 == 0 { 10_000 + id as i64 } else { id as i64 };
+    let right = |id: u64| if id.is_multiple_of(50) { 10_000 + id as i64 } else { id as i64 };
     assert_eq!((table.next_id()?.0, table.count()?), (900, 900), "{how}");
     let mut first = Ok(());
     for id in 0..900 {
@@ -369,7 +369,7 @@ fn read_all(path: &Path, how: &str) -> Result<(), Error> {
     }
     // What is damaged is found by verifying too, and nothing else is.
     let report = db.verify()?;
-    assert_eq!(first.is_err() && report.findings.is_empty(), false, "{how}: {first:?} is not among the findings");
+    assert!(!(first.is_err() && report.findings.is_empty()), "{how}: {first:?} is not among the findings");
     first
 }
 

@@ -242,3 +242,30 @@ fn tables_are_made_renamed_and_dropped_beside_readers_and_writers() {
     assert_eq!(db.table("shared").unwrap().count().unwrap(), 120);
     assert_eq!(db.tables().unwrap().len(), 2);
 }
+
+#[test]
+fn a_delete_beside_saves_never_takes_a_length_back() {
+    let (folder, threads) = (Folder::new(), 3);
+    // Everything else as by default, so that no checkpoint runs while the folder is copied.
+    let options = OpenOptions { durability: Durability::Os, ..OpenOptions::default() };
+    let db = Database::open(folder.path(), &options).unwrap();
+    let table = numbers(&db, "numbers");
+    save_many(&table, 0..3000);
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let table = &table;
+            // One deletes what was there before, the others save: the last frame may be either's.
+            scope.spawn(move || match number {
+                0 => (0..3000).for_each(|id| table.delete(RecordId(id)).unwrap()),
+                _ => (0..2000).for_each(|value| assert!(save(table, value).is_ok())),
+            });
+        }
+    });
+    assert_eq!((table.count().unwrap(), table.next_id().unwrap()), (4000, RecordId(7000)));
+    // What a kill at this moment would leave.
+    let copy = folder.copy();
+    let recovered = Database::open(copy.path(), &options).unwrap();
+    let table = recovered.table("numbers").unwrap();
+    assert_eq!((table.count().unwrap(), table.next_id().unwrap()), (4000, RecordId(7000)));
+    assert_eq!(recovered.verify().unwrap().findings, []);
+}
