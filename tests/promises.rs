@@ -1036,3 +1036,20 @@ fn promise_7_a_full_disk_is_full_and_writing_resumes_when_there_is_room() {
         }
     }
 }
+
+#[test]
+fn promise_7_room_for_the_next_record_is_kept_although_all_are_deleted() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new();
+    let db = Database::open(folder.path(), &OpenOptions::default()).unwrap();
+    let table = numbers(&db, "numbers");
+    save_many(&table, 0..300);
+    db.checkpoint().unwrap();
+    let data = folder.path().join("data/2");
+    let before = data.metadata().unwrap().blocks();
+    let ids: Vec<RecordId> = (0..300).map(RecordId).collect();
+    table.delete_many(&ids).unwrap();
+    db.checkpoint().unwrap();
+    // A page that lost all its records becomes a hole, but not the one that the next save goes to.
+    assert_eq!(data.metadata().unwrap().blocks(), before);
+}

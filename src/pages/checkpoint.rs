@@ -42,6 +42,8 @@ struct Work {
     pages: Vec<PageKey>,
     /// Pages with a frame that nobody changed.
     visitors: Vec<PageKey>,
+    /// How many pages of each file lie wholly below its length.
+    full_pages: HashMap<FileId, u64>,
     /// How many of the pages have their sums in the wal.
     logged: usize,
 }
@@ -122,7 +124,8 @@ impl PagedFiles {
             visitors.append(&mut stripe.visitors);
         }
         pages.sort_unstable();
-        Ok(Work { cut, images, files, next_file, pages, visitors, logged: 0 })
+        let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
+        Ok(Work { cut, images, files, next_file, pages, visitors, full_pages, logged: 0 })
     }
 
     fn carry_out(&self, work: &mut Work) -> Result<()> {
@@ -200,7 +203,9 @@ impl PagedFiles {
                 // Opening may fail without harm as long as nothing of this chunk is logged.
                 file.handles_for_writing()?;
                 written.insert(file.id, Arc::clone(file));
-                runs.push(PageRun { file: Arc::clone(file), first: key.page, bytes: Vec::new(), sums: Vec::new() });
+                let full = work.full_pages[&file.id];
+                let (file, first) = (Arc::clone(file), key.page);
+                runs.push(PageRun { file, first, full, bytes: Vec::new(), sums: Vec::new() });
             }
             let run = runs.last_mut().expect("a run was just begun");
             self.take_image(*key, file, work.cut.epoch, &mut run.bytes)?;
@@ -356,6 +361,8 @@ impl PagedFile {
 struct PageRun {
     file: Arc<PagedFile>,
     first: u64,
+    /// How many pages of the file lie wholly below its length.
+    full: u64,
     bytes: Vec<u8>,
     sums: Vec<u8>,
 }
@@ -369,20 +376,19 @@ impl PageRun {
         let handles = self.file.handles_for_writing();
         let (data, sums) = handles.map_err(|error| std::io::Error::other(error.to_string()))?;
         let page_size = self.file.page_size;
-        let is_zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
-        let mut at = 0;
-        let pages: Vec<&[u8]> = self.bytes.chunks_exact(page_size).collect();
-        for run in pages.chunk_by(|page, next| is_zero(page) == is_zero(next)) {
+        let pages: Vec<(u64, &[u8])> = (self.first..).zip(self.bytes.chunks_exact(page_size)).collect();
+        // Pages without a record give their blocks back, except where the next record goes: its room is reserved.
+        let is_hole = |(number, page): &(u64, &[u8])| *number < self.full && page.iter().all(|byte| *byte == 0);
+        for run in pages.chunk_by(|page, next| is_hole(page) == is_hole(next)) {
+            let (first, _) = run[0];
+            let at = (first - self.first) as usize * page_size;
             let bytes = &self.bytes[at..][..run.len() * page_size];
-            let offset = self.file.offset(self.first) + at as u64;
             let _writing = self.file.writing.lock();
-            if is_zero(run[0]) {
-                // Pages without a record give their blocks back.
-                retry(|| data.punch(offset, bytes.len() as u64))?;
+            if is_hole(&run[0]) {
+                retry(|| data.punch(self.file.offset(first), bytes.len() as u64))?;
             } else {
-                write_whole_blocks(&*data, bytes, offset)?;
+                write_whole_blocks(&*data, bytes, self.file.offset(first))?;
             }
-            at += bytes.len();
         }
         write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first)
     }
