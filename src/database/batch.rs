@@ -131,7 +131,9 @@ impl Batch {
         };
         drop(edits);
         self.clear();
-        if !no_wait {
+        if no_wait {
+            files.nudge();
+        } else {
             files.wait_as_promised(lsn)?;
         }
         Ok(Committed { lsn: Lsn(lsn), ids })

@@ -112,7 +112,7 @@ impl Database {
 
     /// Reads everything and says what is wrong with it. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<VerifyReport> {
-        self.session.read()?;
+        let _reading_files = self.session.write()?;
         verify::verify(self.engine())
     }
 

@@ -25,11 +25,11 @@ use crate::format::checksum::page_sum;
 use crate::os::{DiskFile, read_exact_at, retry, write_all_at};
 use crate::wal::{Cut, Need};
 
-use super::PagedFiles;
 use super::cache::PageKey;
 use super::file::{FileId, FileImage, PagedFile};
 use super::redo::Redo;
 use super::root;
+use super::{PagedFiles, PoisonOnPanic};
 
 /// What one checkpoint has to do.
 struct Work {
@@ -37,6 +37,8 @@ struct Work {
     /// The state of every file as of the cut.
     images: Vec<FileImage>,
     files: HashMap<FileId, Arc<PagedFile>>,
+    /// Files that were dropped before the cut, whose frames can go.
+    dropped: Vec<Arc<PagedFile>>,
     next_file: u32,
     /// Dirty pages as of the cut, ascending.
     pages: Vec<PageKey>,
@@ -68,19 +70,27 @@ impl PagedFiles {
             return Ok(());
         }
         let started = Instant::now();
-        let mut work = self.begin_checkpoint()?;
-        let result = self.carry_out(&mut work);
-        if result.is_err() && self.wal.failure().is_none() {
-            self.put_back(&work);
-        }
-        self.cache.end_checkpoint();
-        result?;
+        let _unfinished = PoisonOnPanic(&self.wal);
+        let result = self.attempt_checkpoint();
+        *self.refused.lock() = result.as_ref().err().cloned();
+        self.stats.attempts.fetch_add(1, Ordering::Release);
+        let work = result?;
         let time = started.elapsed().as_micros() as u64;
         self.stats.checkpoint_us_total.fetch_add(time, Ordering::Relaxed);
         self.stats.checkpoint_us_max.fetch_max(time, Ordering::Relaxed);
         self.stats.checkpoint_pages.fetch_add(work.pages.len() as u64, Ordering::Relaxed);
         self.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn attempt_checkpoint(&self) -> Result<Work> {
+        let mut work = self.begin_checkpoint()?;
+        let result = self.carry_out(&mut work);
+        if result.is_err() && self.wal.failure().is_none() {
+            self.put_back(&work);
+        }
+        self.cache.end_checkpoint();
+        result.map(|()| work)
     }
 
     /// True if something was committed since the last checkpoint, or replayed, or if writers brought in much that
@@ -94,9 +104,9 @@ impl PagedFiles {
     fn begin_checkpoint(&self) -> Result<Work> {
         let before = self.wal.checkpoint_epoch();
         let mut images = Vec::new();
-        let (cut, files, next_file) = loop {
+        let (cut, files, dropped, next_file) = loop {
             self.wal.prepare_cut()?;
-            let catalog = self.lock_catalog();
+            let mut catalog = self.lock_catalog();
             images.reserve(catalog.files.len());
             let cut = self.wal.cut(|epoch| {
                 self.cache.begin_checkpoint(epoch, before);
@@ -104,7 +114,7 @@ impl PagedFiles {
             })?;
             if let Some(cut) = cut {
                 let files: HashMap<_, _> = catalog.files.iter().map(|(id, file)| (*id, Arc::clone(file))).collect();
-                break (cut, files, catalog.next);
+                break (cut, files, std::mem::take(&mut catalog.dropped), catalog.next);
             }
         };
         self.settled.store(cut.commits, Ordering::Release);
@@ -125,7 +135,7 @@ impl PagedFiles {
         }
         pages.sort_unstable();
         let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
-        Ok(Work { cut, images, files, next_file, pages, visitors, full_pages, logged: 0 })
+        Ok(Work { cut, images, files, dropped, next_file, pages, visitors, full_pages, logged: 0 })
     }
 
     fn carry_out(&self, work: &mut Work) -> Result<()> {
@@ -265,9 +275,7 @@ impl PagedFiles {
                 .map_err(|error| self.broken("write", &file.id.sums_name(), &error))?;
         }
         let mut left = file.late_sums.lock();
-        for page in pages {
-            left.remove(&page);
-        }
+        left.retain(|page, sum| late.get(page) != Some(sum));
         Ok(())
     }
 
@@ -277,17 +285,34 @@ impl PagedFiles {
             let file = &work.files[&image.id];
             file.disk_pages.fetch_max(file.pages_of(image.length), Ordering::AcqRel);
         }
+        for file in &work.dropped {
+            self.free_all(file);
+        }
         for key in work.pages.iter().chain(&work.visitors) {
-            let Some(file) = work.files.get(&key.file) else { continue };
-            let mut stripe = self.cache.lock(self.cache.stripe_of(*key));
-            let (Some(entry), Some(meta)) = (file.entries.get(key.page), file.metas.get(key.page)) else { continue };
-            if meta.epoch.load(Ordering::Relaxed) > work.cut.epoch {
+            let Some(file) = work.files.get(&key.file) else {
+                // Dropped; or made since the cut, and then the next checkpoint's.
+                if self.file(key.file).is_some() {
+                    self.cache.lock(self.cache.stripe_of(*key)).visitors.push(*key);
+                }
+                continue;
+            };
+            let _stripe = self.cache.lock(self.cache.stripe_of(*key));
+            let Some(entry) = file.entries.get(key.page) else { continue };
+            if file.metas.get(key.page).is_some_and(|meta| meta.epoch.load(Ordering::Relaxed) > work.cut.epoch) {
                 continue;
             }
-            if key.page >= file.disk_pages.load(Ordering::Acquire) {
-                // Brought in for an append that is still to come.
-                stripe.visitors.push(*key);
-            } else if entry.retire(&file.pool).is_some() {
+            // Also what was brought in for an append that came to nothing; one still to come brings it in again.
+            if entry.retire(&file.pool).is_some() {
+                self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Frees all frames of a dropped file, which a handle may still keep from being forgotten.
+    fn free_all(&self, file: &PagedFile) {
+        for (page, entry) in file.entries.iter() {
+            let _stripe = self.cache.lock(self.cache.stripe_of(PageKey { file: file.id, page }));
+            if entry.retire(&file.pool).is_some() {
                 self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
             }
         }
@@ -295,6 +320,7 @@ impl PagedFiles {
 
     /// A checkpoint that ran out of room or memory leaves everything to the next one.
     fn put_back(&self, work: &Work) {
+        self.lock_catalog().dropped.extend(work.dropped.iter().cloned());
         let epoch = self.wal.epoch();
         let mut listed = 0;
         for key in &work.pages {

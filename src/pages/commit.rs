@@ -26,7 +26,7 @@ use crate::wal::Append;
 use super::cache::{OldImage, PageKey, Stripe};
 use super::file::{PageMeta, PagedFile};
 use super::redo::Redo;
-use super::{PagedFiles, page_buffer};
+use super::{PagedFiles, PoisonOnPanic, page_buffer};
 
 /// One part of a commit.
 #[derive(Clone, Copy)]
@@ -189,6 +189,10 @@ impl PagedFiles {
         let crc = crc32c(0, &scratch.payload);
         let mut stripes = Stripes::lock(self, scratch);
         let epoch = self.wal.epoch();
+        if edits.iter().any(|edit| edit.file().is_dropped()) {
+            // After the epoch was read: a drop from here on moves it.
+            return Ok(Err(Missing::Nothing));
+        }
         let before = self.wal.checkpoint_epoch();
         let stop = self.examine(edits, scratch, epoch);
         if !matches!(stop, Ok(None)) {
@@ -216,7 +220,8 @@ impl PagedFiles {
             }
         };
 
-        // From here on nothing can fail.
+        // From here on nothing can fail; should something panic, the pages are not what the wal says.
+        let _unfinished = PoisonOnPanic(&self.wal);
         for marked in scratch.marked.drain(..) {
             let piece = &scratch.pieces[marked.piece];
             let key = PageKey { file: edits[piece.edit as usize].file().id, page: piece.page };
@@ -250,7 +255,7 @@ impl PagedFiles {
             let offset = file.length.load(Ordering::Relaxed);
             if let Edit::Adopt { sums, .. } = edit {
                 let first = offset / file.page_size as u64;
-                file.adopt(first, sums);
+                file.disk_pages.fetch_max(first + sums.len() as u64 / 8, Ordering::AcqRel);
                 self.free_forerunners(file, first..first + sums.len() as u64 / 8);
             }
             placed(index, offset);
@@ -427,18 +432,23 @@ impl PagedFiles {
         let version = entry.version();
         let mut frame = file.pool.take()?;
         let on_disk = page < file.disk_pages.load(Ordering::Acquire);
-        match (on_disk, version) {
-            (false, _) => frame.bytes_mut().fill(0),
-            (true, 0) => match file.load_verified(page, frame.bytes_mut()) {
-                Err(_) if entry.version() != 0 => return Ok(()),
+        if on_disk {
+            // Verified also where it was before: what rotted since must not get a new sum.
+            match file.load_verified(page, frame.bytes_mut()) {
+                Err(_) if entry.version() != version => return Ok(()),
                 other => other?,
-            },
-            (true, _) => file.load(page, frame.bytes_mut())?,
+            }
+        } else {
+            frame.bytes_mut().fill(0);
         }
         let key = PageKey { file: file.id, page };
         let mut stripe = self.cache.lock(self.cache.stripe_of(key));
         let still = entry.version() == version || version == 0 && entry.version() == 1;
-        if still && !entry.has_frame() && on_disk == (page < file.disk_pages.load(Ordering::Acquire)) {
+        if still
+            && !entry.has_frame()
+            && !file.is_dropped()
+            && on_disk == (page < file.disk_pages.load(Ordering::Acquire))
+        {
             entry.install(frame);
             stripe.visitors.push(key);
             let before = self.shared.dirty_bytes.fetch_add(file.page_size as u64, Ordering::Relaxed);
@@ -521,6 +531,8 @@ impl PagedFiles {
                 Edit::Adopt { file, sums: &sums, tally },
                 Edit::Append { file, bytes: &tail_bytes, tally: 0 },
             ];
+            // Before the frame: a checkpoint whose line comes behind it must find the sums.
+            file.keep_sums(first, &sums);
             let outcome = self.commit_holding(&edits, Some(file), |_, _| {})?;
             drop(tail);
             return match outcome {

@@ -101,7 +101,7 @@ impl PageEntry {
         prefetch(page.wrapping_add(at + size.clamp(1, 256) - 1));
     }
 
-    /// Marks a page as verified that no one had touched. Under the stripe lock.
+    /// Marks a page as verified that no one had touched.
     pub fn set_verified(&self) {
         let _ = self.version.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -242,10 +242,10 @@ impl Frame {
     }
 
     fn into_raw(self) -> NonNull<u8> {
-        let frame = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the pool's count of this frame's owner moves to the entry, which names the pool again when it
-        // retires the frame; the reference itself is dropped here once.
-        unsafe { std::ptr::drop_in_place(std::ptr::from_ref(&frame.pool).cast_mut()) };
+        let mut frame = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the frame itself is not dropped, so its pool is dropped here once. Whoever retires the frame
+        // names the pool again, which the file keeps alive.
+        unsafe { std::ptr::drop_in_place(&raw mut frame.pool) };
         frame.bytes
     }
 }

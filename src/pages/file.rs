@@ -224,7 +224,7 @@ impl PagedFile {
         let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
         if let Some(entry) = self.entries.get(page) {
             let more = more.as_mut().map(|(at, out)| (*at, &mut **out));
-            if entry.read(source, at, out, more) == Seen::Copied {
+            if entry.read(source, at, out, more) == Seen::Copied && !self.is_dropped() {
                 return Ok(());
             }
         }
@@ -242,13 +242,12 @@ impl PagedFile {
                 None => Seen::Unverified,
             };
             match seen {
+                // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
+                _ if self.is_dropped() => return Err(Error::NotFound("the table was dropped".into())),
                 Seen::Copied => return Ok(()),
                 Seen::Changed => std::hint::spin_loop(),
                 Seen::Unverified => self.verify_page(page)?,
                 Seen::Elsewhere => {
-                    if self.is_dropped() {
-                        return Err(Error::NotFound("the table was dropped".into()));
-                    }
                     if self.map_page(page)? {
                         continue;
                     }
@@ -276,14 +275,13 @@ impl PagedFile {
 
     /// Pages that were written past the length belong to the file from now on.
     pub(super) fn adopt(&self, first: u64, sums: &[u8]) {
-        let sums = super::redo::sums_of(sums);
-        let mut late = self.late_sums.lock();
-        let mut end = first;
-        for sum in sums {
-            late.insert(end, sum);
-            end += 1;
-        }
-        self.disk_pages.fetch_max(end, Ordering::AcqRel);
+        self.keep_sums(first, sums);
+        self.disk_pages.fetch_max(first + sums.len() as u64 / 8, Ordering::AcqRel);
+    }
+
+    /// Keeps the sums of pages that were written past the length for the next checkpoint.
+    pub(super) fn keep_sums(&self, first: u64, sums: &[u8]) {
+        self.late_sums.lock().extend((first..).zip(super::redo::sums_of(sums)));
     }
 
     /// After replay, every page below the length is in a frame or in the data file; a reader of one that is in
@@ -474,6 +472,7 @@ impl PagedFile {
         let name = self.name(contents);
         let how = if self.shared.descriptors.read_only { Open::Read } else { Open::Write };
         let file = self.shared.disk.open(&name, how).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if self.is_dropped() => Error::NotFound("the table was dropped".into()),
             std::io::ErrorKind::NotFound => Error::corrupt(&name, "it is missing"),
             _ => Error::io("open", &name, &error),
         })?;
@@ -602,7 +601,7 @@ impl Drop for PagedFile {
         if self.shared.mark.forked() {
             return;
         }
-        for entry in self.entries.iter() {
+        for (_, entry) in self.entries.iter() {
             if entry.retire(&self.pool).is_some() {
                 self.shared.dirty_bytes.fetch_sub(self.page_size as u64, Ordering::Relaxed);
             }
@@ -677,9 +676,13 @@ impl<T: Default> Growing<T> {
         slot.get().and_then(|items| items.get(at)).ok_or_else(refused)
     }
 
-    /// All items made so far.
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().filter_map(|chunk| chunk.get()).flatten()
+    /// All items made so far, with their indices.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let chunks = self.chunks.iter().enumerate().filter_map(|(chunk, items)| Some((chunk, items.get()?)));
+        chunks.flat_map(|(chunk, items)| {
+            let first = ((1 << chunk) - 1) << FIRST_CHUNK_BITS;
+            (first..).zip(items)
+        })
     }
 
     #[inline]

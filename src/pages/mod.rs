@@ -93,13 +93,28 @@ pub struct PagedFiles {
     bell: Bell,
     /// How many commits the last checkpoint covered; the largest number where replayed ones are to be covered.
     settled: AtomicU64,
+    /// Why the last checkpoint came to nothing, if so.
+    refused: Mutex<Option<Error>>,
     stats: PageStats,
+}
+
+/// Ends all writing when a panic passes through what must be done wholly.
+struct PoisonOnPanic<'a>(&'a Wal);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a defect of the library stopped a change halfway".into());
+        }
+    }
 }
 
 /// The files by number, and the number that the next one gets.
 #[derive(Default)]
 struct Catalog {
     files: BTreeMap<FileId, Arc<PagedFile>>,
+    /// Files that were dropped since the last checkpoint's cut.
+    dropped: Vec<Arc<PagedFile>>,
     next: u32,
 }
 
@@ -107,6 +122,8 @@ struct Catalog {
 #[derive(Default)]
 struct PageStats {
     checkpoints: AtomicU64,
+    /// Checkpoints that ended, well or not.
+    attempts: AtomicU64,
     checkpoint_us_total: AtomicU64,
     checkpoint_us_max: AtomicU64,
     checkpoint_pages: AtomicU64,
@@ -178,6 +195,11 @@ impl PagedFiles {
         }
     }
 
+    /// Tells the background writer of a commit that nobody waits for.
+    pub fn nudge(&self) {
+        self.wal.ring_if_asleep();
+    }
+
     /// Syncs all that was committed.
     pub fn flush(&self) -> Result<()> {
         if self.wal.failure().is_some() {
@@ -199,40 +221,52 @@ impl PagedFiles {
     /// Makes an empty file. Returns it with the LSN to wait for.
     pub fn create_file(&self, kind: u32, page_size: usize, meta: &[u8]) -> Result<(Arc<PagedFile>, u64)> {
         let pool = self.pool(page_size);
-        self.change_catalog(meta.len() + 64, |catalog, payload| {
-            let id = FileId(catalog.next);
-            if id.0 == u32::MAX {
-                return Err(Error::TooLarge("all numbers of files are used up".into()));
-            }
-            let page_size = page_size as u32;
-            redo::Redo::Create { file: id, kind, page_size, meta }.put(payload);
-            let meta = Arc::from(meta);
-            let image = file::FileImage { id, kind, page_size, length: 0, tally: 0, meta };
-            let file = PagedFile::new(Arc::clone(&self.shared), image, Arc::clone(&pool));
-            let made = Arc::clone(&file);
-            Ok((file, move |catalog: &mut Catalog| {
-                catalog.next += 1;
-                catalog.files.insert(id, made);
-            }))
-        })
+        self.change_catalog(
+            meta.len() + 64,
+            || {},
+            |catalog, payload| {
+                let id = FileId(catalog.next);
+                if id.0 == u32::MAX {
+                    return Err(Error::TooLarge("all numbers of files are used up".into()));
+                }
+                let page_size = page_size as u32;
+                redo::Redo::Create { file: id, kind, page_size, meta }.put(payload);
+                let meta = Arc::from(meta);
+                let image = file::FileImage { id, kind, page_size, length: 0, tally: 0, meta };
+                let file = PagedFile::new(Arc::clone(&self.shared), image, Arc::clone(&pool));
+                let made = Arc::clone(&file);
+                Ok((file, move |catalog: &mut Catalog| {
+                    catalog.next += 1;
+                    catalog.files.insert(id, made);
+                }))
+            },
+        )
     }
 
     /// Changes what the floor above remembers of a file. Returns the LSN to wait for.
     pub fn describe_file(&self, file: &Arc<PagedFile>, meta: &[u8]) -> Result<u64> {
-        let ((), lsn) = self.change_catalog(meta.len() + 64, |_, payload| {
-            redo::Redo::Describe { file: file.id, meta }.put(payload);
-            Ok(((), move |_: &mut Catalog| *file.meta.lock() = Arc::from(meta)))
-        })?;
+        let ((), lsn) = self.change_catalog(
+            meta.len() + 64,
+            || {},
+            |_, payload| {
+                redo::Redo::Describe { file: file.id, meta }.put(payload);
+                Ok(((), move |_: &mut Catalog| *file.meta.lock() = Arc::from(meta)))
+            },
+        )?;
         Ok(lsn)
     }
 
     /// Drops a file. Its space is given back by the next checkpoint. Returns the LSN to wait for.
     pub fn drop_file(&self, file: &Arc<PagedFile>) -> Result<u64> {
-        let ((), lsn) = self.change_catalog(64, |_, payload| {
+        // Under the wal's lock, so that no commit to the file gets a later LSN: replay would not know the file.
+        let logged = || {
+            file.dropped.store(true, Ordering::Release);
+            self.wal.begin_epoch();
+        };
+        let ((), lsn) = self.change_catalog(64, logged, |_, payload| {
             redo::Redo::Drop { file: file.id }.put(payload);
             Ok(((), move |catalog: &mut Catalog| {
-                file.dropped.store(true, Ordering::Release);
-                catalog.files.remove(&file.id);
+                catalog.dropped.extend(catalog.files.remove(&file.id));
             }))
         })?;
         Ok(lsn)
@@ -307,17 +341,21 @@ impl PagedFiles {
             return Err(self.wal.poisoned());
         }
         let last = self.wal.last();
-        if self.wal.buffered() > 0 && self.options.wal.durability == Durability::Async {
-            self.wal.wait(last, Need::Written, None)?;
+        if self.wal.buffered() > 0 {
+            // In async mode nobody else does; otherwise these are commits that nobody waited for.
+            let need = if self.options.wal.durability == Durability::Sync { Need::Synced } else { Need::Written };
+            self.wal.wait(last, need, None)?;
         }
-        self.wal.stock()?;
+        // A full disk keeps nobody from writing and syncing what has its room already.
+        let stocked = self.wal.stock();
         if self.wants_checkpoint() {
             self.request_checkpoint();
         }
         if sync {
             self.wal.wait(last, Need::Synced, None)?;
         }
-        self.wal.watermark()
+        self.wal.watermark()?;
+        stocked.map(|_| ())
     }
 
     /// True if a checkpoint is due.
@@ -348,6 +386,7 @@ impl PagedFiles {
     fn change_catalog<T, F: FnOnce(&mut Catalog)>(
         &self,
         size: usize,
+        logged: impl Fn(),
         change: impl Fn(&Catalog, &mut Vec<u8>) -> Result<(T, F)>,
     ) -> Result<(T, u64)> {
         self.admit_writer()?;
@@ -357,7 +396,7 @@ impl PagedFiles {
                 let mut payload = Vec::new();
                 let (made, apply) = change(&catalog, &mut payload)?;
                 let crc = crate::format::checksum::crc32c(0, &payload);
-                match self.wal.append(&payload, crc, self.wal.epoch(), 0, |_| {}) {
+                match self.wal.append(&payload, crc, self.wal.epoch(), 0, |_| logged()) {
                     crate::wal::Append::Done(lsn) => {
                         apply(&mut catalog);
                         return Ok((made, lsn));
@@ -419,18 +458,23 @@ impl PagedFiles {
             return if self.private_bytes() < hard { Ok(()) } else { self.checkpoint_or_name_what_holds() };
         }
         std::thread::sleep(Duration::from_micros(50));
-        let mut checkpoints = self.stats.checkpoints.load(Ordering::Relaxed) + 2;
+        let mut attempts = self.stats.attempts.load(Ordering::Acquire);
+        let mut useless = 0;
         while self.private_bytes() >= hard {
             if self.wal.failure().is_some() {
                 return Err(self.wal.poisoned());
             }
-            let done = self.stats.checkpoints.load(Ordering::Relaxed);
-            if done >= checkpoints {
-                // Two whole checkpoints did not help: what is left is needed by snapshots.
-                if self.cache.old_bytes() * 2 > hard {
+            let ended = self.stats.attempts.load(Ordering::Acquire);
+            if ended >= attempts + 2 {
+                // A whole checkpoint ran since the writer came, and did not help.
+                attempts = ended;
+                useless += 1;
+                if let Some(refusal) = self.refused.lock().clone() {
+                    return Err(refusal);
+                }
+                if self.cache.old_bytes() * 2 > hard || useless > 8 {
                     return Err(self.held_by_snapshots());
                 }
-                checkpoints = done + 2;
             }
             self.request_checkpoint();
             std::thread::sleep(Duration::from_micros(200));

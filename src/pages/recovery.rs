@@ -125,6 +125,7 @@ impl PagedFiles {
             checkpointing: Mutex::new(()),
             wanted: AtomicBool::new(false),
             bell: Bell::default(),
+            refused: Mutex::default(),
             settled: AtomicU64::new(0),
             stats: PageStats::default(),
         };
@@ -144,8 +145,13 @@ impl PagedFiles {
         if self.wal.failure().is_some() {
             return Err(self.wal.poisoned());
         }
+        self.flush()?;
         let _one = self.checkpointing.lock();
-        self.checkpoint_locked()?;
+        match self.checkpoint_locked() {
+            // All is durable; the next opening replays what the files lack.
+            Err(Error::Full(_)) => return Ok(()),
+            other => other?,
+        }
         let manifest = self.root.manifest();
         if manifest.clean {
             return Ok(());
@@ -189,7 +195,13 @@ impl PagedFiles {
             self.root.make_certain().map_err(|error| self.broken("write", MANIFEST, &error))?;
             rewrite_unproven(disk, &survey.tail)?;
         }
-        let mut replaying = Replaying { files: self, survey: &survey, suspects: HashMap::new(), dirty: HashSet::new() };
+        let mut replaying = Replaying {
+            files: self,
+            survey: &survey,
+            suspects: HashMap::new(),
+            next_line: u64::MAX,
+            dirty: HashSet::new(),
+        };
         replay(disk, &manifest.uuid, start, &mut |frame| replaying.apply(frame))?;
         replaying.clear_suspects(u64::MAX)?;
         let dirty = std::mem::take(&mut replaying.dirty);
@@ -297,6 +309,8 @@ struct Replaying<'a> {
     survey: &'a Survey,
     /// Rule 2: pages that did not match their stored sums, with the lines at which they may still.
     suspects: HashMap<PageKey, Vec<(u64, u64)>>,
+    /// The lowest line of any suspect.
+    next_line: u64,
     dirty: HashSet<PageKey>,
 }
 
@@ -400,6 +414,7 @@ impl Replaying<'_> {
             file.load(page, bytes)?;
             if page_sum(file.id.0, page, bytes) != file.stored_sum(page)? {
                 let lines = self.survey.logged.get(&key).cloned().unwrap_or_default();
+                self.next_line = lines.iter().map(|(line, _)| *line).min().unwrap_or(0).min(self.next_line);
                 self.suspects.insert(key, lines);
             }
         }
@@ -414,7 +429,7 @@ impl Replaying<'_> {
 
     /// Compares suspect pages at the lines below `lsn`, which lie behind replay now.
     fn clear_suspects(&mut self, lsn: u64) -> Result<()> {
-        if self.suspects.is_empty() {
+        if self.suspects.is_empty() || lsn <= self.next_line {
             return Ok(());
         }
         let mut failed = None;
@@ -435,6 +450,8 @@ impl Replaying<'_> {
             }
             true
         });
+        let lines = self.suspects.values().flatten().map(|(line, _)| *line);
+        self.next_line = lines.min().unwrap_or(u64::MAX);
         failed.map_or(Ok(()), Err)
     }
 }

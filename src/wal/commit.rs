@@ -385,6 +385,11 @@ impl Wal {
         Ok(Some(Cut { lsn: state.next_lsn - 1, epoch, segment, salt, commits: state.stats.commits }))
     }
 
+    /// Under the wal's lock: whoever looked at the epoch before must look again at what it builds on.
+    pub fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
     /// Draws a line for a reader: returns the last epoch before it.
     pub fn cut_for_reading(&self, capture: impl FnOnce(u64)) -> u64 {
         let _state = self.state.lock();
@@ -485,7 +490,8 @@ impl Wal {
         self.bell.ring();
     }
 
-    fn ring_if_asleep(&self) {
+    /// Wakes the background writer if it sleeps until it is rung.
+    pub fn ring_if_asleep(&self) {
         if self.asleep.load(Ordering::SeqCst) {
             self.bell.ring();
         }
@@ -532,6 +538,9 @@ impl Wal {
 
     /// Removes segments that no history needs: leftovers of a recovery.
     pub fn remove_strays(&self, before: u64) -> Result<()> {
+        let mut supply = self.supply.lock();
+        // Recovery's own first segment is among them: its file is not there to be used again.
+        supply.spares.retain(|(number, _)| *number >= before);
         for number in super::replay::segment_numbers(&*self.disk)?.into_iter().filter(|number| *number < before) {
             let name = segment_name(number);
             self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
@@ -744,7 +753,14 @@ impl Wal {
         let number = supply.next_number;
         supply.next_number += 1;
         let name = segment_name(number);
+        let least = wanted + overhead;
         let spare = supply.spares.iter().position(|(_, capacity)| *capacity >= size);
+        // Where there is no room for a larger file, one that is just large enough does.
+        let made = if spare.is_none() { Some(self.make_segment(supply, &name, size)) } else { None };
+        let spare = match &made {
+            Some(Err(Error::Full(_))) => supply.spares.iter().position(|(_, capacity)| *capacity >= least),
+            _ => spare,
+        };
         let (file, capacity) = match spare {
             Some(index) => {
                 let (old, capacity) = supply.spares.swap_remove(index);
@@ -752,27 +768,7 @@ impl Wal {
                 self.disk.rename(&old, &name).map_err(|error| self.broken("rename", &old, &error))?;
                 (self.disk.open(&name, Open::Write).map_err(|error| self.broken("open", &name, &error))?, capacity)
             }
-            None => {
-                let file = match self.disk.open(&name, Open::Create) {
-                    Err(error) => return Err(Error::allocation("make", &name, &error)),
-                    Ok(file) => file,
-                };
-                let fill = || match self.options.durability {
-                    Durability::Sync => write_zeros(&*file, size),
-                    Durability::Os | Durability::Async => Ok(()),
-                };
-                if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| fill()) {
-                    drop(file);
-                    let _ = self.disk.remove(&name);
-                    if is_full(&error) {
-                        return Err(Error::allocation("make room for the wal in", &name, &error));
-                    }
-                    return Err(self.broken("write", &name, &error));
-                }
-                retry(|| file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
-                supply.next_size = (supply.next_size * 2).min(self.options.segment_size_max);
-                (file, size)
-            }
+            None => made.expect("without a spare a file was made")?,
         };
         self.sync_names()?;
         let mut salt = [0; 8];
@@ -782,6 +778,25 @@ impl Wal {
 
     fn sync_names(&self) -> Result<()> {
         retry(|| self.disk.sync_folder("wal")).map_err(|error| self.broken("sync the folder", "wal", &error))
+    }
+
+    fn make_segment(&self, supply: &mut Supply, name: &str, size: u64) -> Result<(Arc<dyn DiskFile>, u64)> {
+        let file = self.disk.open(name, Open::Create).map_err(|error| Error::allocation("make", name, &error))?;
+        let fill = || match self.options.durability {
+            Durability::Sync => write_zeros(&*file, size),
+            Durability::Os | Durability::Async => Ok(()),
+        };
+        if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| fill()) {
+            drop(file);
+            let _ = self.disk.remove(name);
+            if is_full(&error) {
+                return Err(Error::allocation("make room for the wal in", name, &error));
+            }
+            return Err(self.broken("write", name, &error));
+        }
+        retry(|| file.sync()).map_err(|error| self.broken("sync", name, &error))?;
+        supply.next_size = (supply.next_size * 2).min(self.options.segment_size_max);
+        Ok((file, size))
     }
 
     fn reserve_buffer(&self, space: u64) -> Result<()> {

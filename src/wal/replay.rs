@@ -204,18 +204,18 @@ impl Folder {
             let what = format!("frame {missing} does not verify, although {witness} says that it had been synced");
             Err(Error::corrupt(&segment_name(header.number), what))
         };
-        if vouches(rest, missing) {
+        if vouches(rest, missing, header) {
             return damaged("a later frame");
         }
         for later in self.headers.iter().filter(|later| later.number > header.number) {
             let name = segment_name(later.number);
-            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing) {
+            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing, later) {
                 return damaged(&name);
             }
         }
         // A segment that was begun and lost its header continues nothing, but its frames still tell.
         for number in self.headless.iter().filter(|number| **number > header.number) {
-            if vouches(&self.load(disk, *number)?, missing) {
+            if begins_with_a_voucher(&self.load(disk, *number)?, missing) {
                 return damaged(&segment_name(*number));
             }
         }
@@ -223,10 +223,25 @@ impl Folder {
     }
 }
 
-/// True if a frame anywhere in `bytes` says that `lsn` had been synced. Salts do not matter here: whatever a
-/// recycled segment still holds is older than the checkpoint, and says nothing of later frames.
-fn vouches(bytes: &[u8], lsn: u64) -> bool {
-    (0..bytes.len()).step_by(8).any(|at| may_vouch_for(&bytes[at..], lsn) && take_frame(&bytes[at..]).is_some())
+/// True if a frame of this segment anywhere in `bytes` says that `lsn` had been synced. What a recycled file still
+/// holds has another salt, and so has what looks like a frame in someone's record.
+fn vouches(bytes: &[u8], lsn: u64, header: &SegmentHeader) -> bool {
+    let is_ours = |(frame, _): (Frame<'_>, usize)| frame.salt == header.salt as u32;
+    let vouches_at = |at: usize| may_vouch_for(&bytes[at..], lsn) && take_frame(&bytes[at..]).is_some_and(is_ours);
+    (0..bytes.len()).step_by(8).any(vouches_at)
+}
+
+/// The same for a segment whose salt is lost with its header. Only where frames follow each other from the start
+/// are they surely the wal's own; those of a recycled file are older than what is missing.
+fn begins_with_a_voucher(bytes: &[u8], lsn: u64) -> bool {
+    let mut rest = bytes.get(BLOCK_SIZE as usize..).unwrap_or_default();
+    while let Some((frame, space)) = take_frame(rest) {
+        if frame.lsn > lsn && (lsn..frame.lsn).contains(&frame.durable) {
+            return true;
+        }
+        rest = &rest[space..];
+    }
+    false
 }
 
 fn buffer(size: u64) -> Result<Vec<u8>> {
