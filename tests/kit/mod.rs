@@ -43,6 +43,9 @@ impl Folder {
     /// A new folder with the same files: what a kill at this moment would leave.
     pub fn copy(&self) -> Folder {
         let copy = if self.0.starts_with("/dev/shm") { Folder::in_memory() } else { Folder::new() };
+        for folder in ["wal", "data"] {
+            fs::create_dir_all(copy.0.join(folder)).unwrap();
+        }
         for (name, bytes) in files(&self.0) {
             let path = copy.0.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
