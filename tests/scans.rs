@@ -262,3 +262,40 @@ fn scans_that_hold_too_much_memory_make_writers_say_so_until_they_are_closed() {
     assert_eq!(figure(&db, "old_image_bytes"), 0);
     assert!(scanned(&table).unwrap().iter().all(|(_, value)| *value == -2));
 }
+
+#[cfg(feature = "simulation")]
+#[test]
+fn a_scan_goes_on_where_a_read_failed() {
+    use diamonddb::Durability;
+    use diamonddb::os::simulated::{FailKind, Failure, SimulatedDisk};
+
+    let (disk, options) = (SimulatedDisk::new(3), kit::simulated(Durability::Sync));
+    let db = Database::open_on(disk.clone(), &options).unwrap();
+    save_many(&numbers(&db, "numbers"), 0..100).unwrap();
+    db.close().unwrap();
+    for reverse in [false, true] {
+        let db = Database::open_on(disk.clone(), &options).unwrap();
+        let table = db.table("numbers").unwrap();
+        let mut cursor = table.scan(ScanRange { reverse, ..ScanRange::default() }).unwrap();
+        let (mut found, mut failures, mut bytes) = (Vec::new(), 0, [0; 8]);
+        loop {
+            // The next read of the disk fails, and the one after it does not.
+            disk.clear_failures();
+            if failures < found.len() / 10 {
+                disk.fail(Failure { at: disk.calls(), kind: FailKind::InputOutput, from_then_on: false });
+            }
+            match cursor.next(RecordMut { bytes: &mut bytes, nulls: None }) {
+                Ok(Some(id)) => found.push(id.0),
+                Ok(None) => break,
+                Err(Error::Io(_)) => failures += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        disk.clear_failures();
+        if reverse {
+            found.reverse();
+        }
+        assert!(failures > 2, "{failures} reads failed");
+        assert!(found.iter().copied().eq(0..100), "{found:?}");
+    }
+}

@@ -250,7 +250,7 @@ fn a_delete_beside_saves_never_takes_a_length_back() {
     let options = OpenOptions { durability: Durability::Os, ..OpenOptions::default() };
     let db = Database::open(folder.path(), &options).unwrap();
     let table = numbers(&db, "numbers");
-    save_many(&table, 0..3000);
+    save_many(&table, 0..3000).unwrap();
     std::thread::scope(|scope| {
         for number in 0..threads {
             let table = &table;
