@@ -1043,7 +1043,7 @@ fn promise_7_room_for_the_next_record_is_kept_although_all_are_deleted() {
     let folder = Folder::new();
     let db = Database::open(folder.path(), &OpenOptions::default()).unwrap();
     let table = numbers(&db, "numbers");
-    save_many(&table, 0..300);
+    save_many(&table, 0..300).unwrap();
     db.checkpoint().unwrap();
     let data = folder.path().join("data/2");
     let before = data.metadata().unwrap().blocks();
