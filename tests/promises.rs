@@ -887,6 +887,8 @@ fn fail_once(options: &OpenOptions, failure: Failure) -> Option<(Story, Database
             Err(error) => return Some((story, db, error)),
         }
     }
+    let lost = failure.kind == FailKind::LostSync && story.disk.failed_calls() > 0;
+    assert!(!lost, "the sync of call {} failed, and nobody was told", failure.at);
     None
 }
 
