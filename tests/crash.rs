@@ -386,7 +386,7 @@ fn whatever_a_crash_leaves_opens_as_a_prefix_with_all_that_was_acknowledged() {
         while let Some(workload) = workloads.get(next.fetch_add(1, Ordering::Relaxed)) {
             let phases = run(workload, seed);
             let events: usize = phases.iter().map(|phase| phase.recording.len()).sum();
-            let effort = Effort { seed, samples, again_one_in: workload.again_one_in };
+            let effort = Effort { seed, samples, all: true, again_one_in: workload.again_one_in };
             let mut crashes = Crashes::new(workload.name, effort);
             crashes.visit(&phases);
             println!("{:7} states of {events:5} events: {}", crashes.count(), workload.name);
@@ -413,7 +413,7 @@ fn run(workload: &Workload, seed: u64) -> Vec<Phase> {
 fn replay(seed: u64, text: &str) {
     let (name, path) = text.split_once(':').expect("the workload stands before the event");
     let workload = WORKLOADS.iter().find(|workload| workload.name == name).expect("the workload is there");
-    let effort = Effort { seed, samples: 0, again_one_in: 0 };
+    let effort = Effort { seed, samples: 0, all: false, again_one_in: 0 };
     Crashes::new(name, effort).replay(&run(workload, seed), path);
 }
 

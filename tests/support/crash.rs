@@ -17,8 +17,10 @@ const PENDING_COUNT_FOR_ALL: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub seed: u64,
-    /// Choices at a crash point with too many of them.
+    /// Choices at a crash point with too many of them to visit all.
     pub samples: u64,
+    /// Visit all choices where they are few.
+    pub all: bool,
     /// One state in so many is crashed again while it recovers.
     pub again_one_in: u64,
 }
@@ -47,10 +49,20 @@ impl<'a> Crashes<'a> {
     pub fn visit(&mut self, phases: &[Phase]) {
         for (number, phase) in phases.iter().enumerate() {
             for point in phase.recording.walk() {
-                let window = phase.window(point.index());
-                let window = Window { key: window.key ^ (number as u64) << 60, ..window };
-                self.visit_point(&format!("{number}."), &phase.options, &point, window, 0);
+                self.visit_at(number, phase, &point);
             }
+        }
+    }
+
+    /// Visits the states of about so many points.
+    pub fn visit_some(&mut self, phases: &[Phase], count: u64) {
+        for (number, phase) in phases.iter().enumerate() {
+            let last = phase.recording.len() as u64;
+            for _ in 0..count {
+                let point = phase.recording.at(self.rng.below(last + 1) as usize);
+                self.visit_at(number, phase, &point);
+            }
+            self.visit_at(number, phase, &phase.recording.at(last as usize));
         }
     }
 
@@ -76,14 +88,24 @@ impl<'a> Crashes<'a> {
         self.check(&phase.options, &disk, &window, true);
     }
 
-    fn visit_point(&mut self, prefix: &str, options: &OpenOptions, point: &CrashPoint, window: Window<'_>, depth: u64) {
-        let few = point.pending_sectors() <= PENDING_COUNT_FOR_ALL;
-        let all = (few && depth == 0).then(|| point.all_choices());
-        let samples = match (few, depth) {
-            (true, 0) => 2,
-            (_, 0) => self.effort.samples,
-            _ => 2,
-        };
+    fn visit_at(&mut self, number: usize, phase: &Phase, point: &CrashPoint) {
+        let window = phase.window(point.index());
+        let window = Window { key: window.key ^ (number as u64) << 60, ..window };
+        let all = self.effort.all && point.pending_sectors() <= PENDING_COUNT_FOR_ALL;
+        let samples = if all { 2 } else { self.effort.samples };
+        self.visit_point(&format!("{number}."), &phase.options, point, window, (all, samples, 0));
+    }
+
+    fn visit_point(
+        &mut self,
+        prefix: &str,
+        options: &OpenOptions,
+        point: &CrashPoint,
+        window: Window<'_>,
+        how: (bool, u64, u64),
+    ) {
+        let (all, samples, depth) = how;
+        let all = all.then(|| point.all_choices());
         for choice in all.into_iter().flatten() {
             self.visit_state(prefix, options, point, &choice, window, depth);
         }
@@ -118,7 +140,7 @@ impl<'a> Crashes<'a> {
             let key = Rng::new(window.key ^ disk.fingerprint()).next();
             let window = Window { states: &[found], key };
             for point in self.recovery(options, point, choice).walk() {
-                self.visit_point("", options, &point, window, depth + 1);
+                self.visit_point("", options, &point, window, (false, 2, depth + 1));
             }
         }
         self.path.pop();
@@ -148,7 +170,7 @@ impl<'a> Crashes<'a> {
 
     fn open(&self, options: &OpenOptions, disk: &Arc<SimulatedDisk>, window: &[Model]) -> (Database, Model) {
         let db = Database::open_on(Arc::clone(disk) as _, options).unwrap_or_else(|error| panic!("opening: {error:?}"));
-        let found = oracle::read(&db).unwrap_or_else(|what| panic!("{what}"));
+        let found = oracle::read(&db).unwrap_or_else(|error| panic!("reading: {error:?}"));
         if !window.contains(&found) {
             let [first, .., last] = window else { panic!("found: {}", window[0].difference(&found)) };
             let (first, last) = (first.difference(&found), last.difference(&found));
@@ -171,7 +193,7 @@ impl<'a> Crashes<'a> {
         db.close().unwrap_or_else(|error| panic!("closing: {error:?}"));
         let db = Database::open_on(Arc::clone(disk) as _, options);
         let db = db.unwrap_or_else(|error| panic!("opening again: {error:?}"));
-        let again = oracle::read(&db).unwrap_or_else(|what| panic!("after opening again: {what}"));
+        let again = oracle::read(&db).unwrap_or_else(|error| panic!("after opening again: {error:?}"));
         assert!(again == expected, "after opening again: {}", expected.difference(&again));
         oracle::agree(&db, &again).unwrap_or_else(|what| panic!("after opening again: {what}"));
         abandon(disk, Some(Arc::new(db)));

@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
-use diamonddb::{Database, JsonStyle, RecordId, RecordMut, ScanRange};
+use diamonddb::{Database, Error, JsonStyle, RecordId, RecordMut, ScanRange};
 
 use super::model::{Kind, Model, NOT_FOUND, OUT_OF_RANGE, TableModel};
 
-/// Everything that a database holds, with its own counts compared. An error says what is wrong.
-pub fn read(db: &Database) -> Result<Model, String> {
+/// Everything that a database holds, with its own counts compared.
+pub fn read(db: &Database) -> Result<Model, Error> {
+    let wrong = |what: String| Error::Panic(what.into());
     let mut model = Model::default();
-    for info in db.tables().map_err(|error| format!("tables: {error}"))? {
+    for info in db.tables()? {
         let name = info.name;
-        let wrong = |what: &str, error: diamonddb::Error| format!("{what} of table {name}: {error}");
-        let table = db.table(&name).map_err(|error| wrong("opening", error))?;
-        let kind = Kind::of(table.schema()).ok_or_else(|| format!("table {name} has a schema of nobody's"))?;
-        let mut cursor = table.scan(ScanRange::default()).map_err(|error| wrong("scan", error))?;
+        let table = db.table(&name)?;
+        let kind = Kind::of(table.schema()).ok_or_else(|| wrong(format!("table {name} has a schema of nobody's")))?;
+        let mut cursor = table.scan(ScanRange::default())?;
         let mut found = TableModel { kind, next_id: info.next_id, records: Default::default() };
-        while let Some((id, json)) = cursor.next_json(JsonStyle::default()).map_err(|error| wrong("scan", error))? {
+        while let Some((id, json)) = cursor.next_json(JsonStyle::default())? {
             found.records.insert(id.0, json);
         }
-        if info.count != found.records.len() as u64 {
-            return Err(format!("table {name} counts {} records, and has {}", info.count, found.records.len()));
+        let (count, there) = (info.count, found.records.len());
+        if count != there as u64 {
+            return Err(wrong(format!("table {name} counts {count} records, and has {there}")));
         }
         model.tables.insert(name, Arc::new(found));
     }
