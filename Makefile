@@ -44,7 +44,7 @@ help:
 	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
 	@echo 'make uninstall       takes them away again'
 	@echo 'make bench           our engine beside its peers, see cbench/README.md'
-	@echo 'make soak            the crash test, longer: STATES=$(STATES) SEED=a new one each time'
+	@echo 'make soak            the crash test, longer: STATES=$(STATES) samples at each event, SEED=a new one'
 	@echo 'make header          writes include/diamonddb.h anew from src/ffi'
 	@echo 'make clean           removes target/'
 
@@ -250,7 +250,7 @@ test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET
 
 # Longer runs ----------------------------------------------------------------------------------------------------------
 
-STATES ?= 100000
+STATES ?= 200
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 
 .PHONY: bench soak

@@ -13,7 +13,7 @@
 //! Until the manifest is synced, recovery starts at the checkpoint before. It then finds pages that this checkpoint
 //! wrote, wholly or torn; the sums in the wal tell them from damage.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -36,7 +36,7 @@ struct Work {
     cut: Cut,
     /// The state of every file as of the cut.
     images: Vec<FileImage>,
-    files: HashMap<FileId, Arc<PagedFile>>,
+    files: BTreeMap<FileId, Arc<PagedFile>>,
     /// Files that were dropped before the cut, whose frames can go.
     dropped: Vec<Arc<PagedFile>>,
     next_file: u32,
@@ -45,7 +45,7 @@ struct Work {
     /// Pages with a frame that nobody changed.
     visitors: Vec<PageKey>,
     /// How many pages of each file lie wholly below its length.
-    full_pages: HashMap<FileId, u64>,
+    full_pages: BTreeMap<FileId, u64>,
     /// How many of the pages have their sums in the wal.
     logged: usize,
 }
@@ -113,8 +113,8 @@ impl PagedFiles {
                 images.extend(catalog.files.values().map(|file| file.image()));
             })?;
             if let Some(cut) = cut {
-                let files: HashMap<_, _> = catalog.files.iter().map(|(id, file)| (*id, Arc::clone(file))).collect();
-                break (cut, files, std::mem::take(&mut catalog.dropped), catalog.next);
+                let dropped = std::mem::take(&mut catalog.dropped);
+                break (cut, catalog.files.clone(), dropped, catalog.next);
             }
         };
         self.settled.store(cut.commits, Ordering::Release);
@@ -147,7 +147,7 @@ impl PagedFiles {
         }
         // An empty list is logged as well: the first block of the new segment must be on disk before a manifest
         // names it.
-        let mut written = HashMap::new();
+        let mut written = BTreeMap::new();
         loop {
             self.write_chunk(work, &mut written)?;
             if work.logged == work.pages.len() {
@@ -155,7 +155,7 @@ impl PagedFiles {
             }
             // A written file stays open until it is synced, so not too many may be.
             if written.len() > self.options.open_files / 2 {
-                self.sync_files(written.drain().map(|(_, file)| file))?;
+                self.sync_files(std::mem::take(&mut written).into_values())?;
             }
         }
         self.sync_files(work.files.values().cloned())?;
@@ -189,7 +189,7 @@ impl PagedFiles {
     }
 
     /// How many of these pages make up one piece of work.
-    fn pages_in_chunk(&self, pages: &[PageKey], files: &HashMap<FileId, Arc<PagedFile>>) -> usize {
+    fn pages_in_chunk(&self, pages: &[PageKey], files: &BTreeMap<FileId, Arc<PagedFile>>) -> usize {
         let mut size = 0;
         for (index, key) in pages.iter().enumerate() {
             size += files.get(&key.file).map_or(0, |file| file.page_size);
@@ -201,7 +201,7 @@ impl PagedFiles {
     }
 
     /// Takes, logs and writes the next pages.
-    fn write_chunk(&self, work: &mut Work, written: &mut HashMap<FileId, Arc<PagedFile>>) -> Result<()> {
+    fn write_chunk(&self, work: &mut Work, written: &mut BTreeMap<FileId, Arc<PagedFile>>) -> Result<()> {
         let rest = &work.pages[work.logged..];
         let pages = &rest[..self.pages_in_chunk(rest, &work.files)];
         let mut runs: Vec<PageRun> = Vec::new();
