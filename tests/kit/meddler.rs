@@ -1,10 +1,10 @@
-//! A disk that asks before it acts: every call goes through a hook, which may let it pass, fail it, or hold it up for
-//! as long as it likes. Everything else is left to the disk behind it.
+//! A disk that asks before it acts: every call goes through a hook, which may let it pass, fail it, hold it up for as
+//! long as it likes, or lose what it writes. Everything else is left to the disk behind it.
 
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use diamonddb::os::{Disk, DiskFile, DiskLock, Map, Open};
@@ -15,7 +15,10 @@ pub enum Call {
     Open(Open),
     Read,
     Write,
-    Allocate,
+    /// `grows`: behind the end of the file.
+    Allocate {
+        grows: bool,
+    },
     SetSize,
     Punch,
     Sync,
@@ -26,7 +29,12 @@ pub enum Call {
 
 /// What is asked before each call.
 pub trait Hook: Send + Sync + 'static {
-    fn before(&self, call: Call) -> io::Result<()>;
+    fn before(&self, call: Call, name: &str) -> io::Result<()>;
+
+    /// True if a write to this file is to be lost, though it is said to be done.
+    fn loses(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 pub struct Meddler {
@@ -42,18 +50,18 @@ impl Meddler {
 
 impl Disk for Meddler {
     fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        self.hook.before(Call::Open(how))?;
+        self.hook.before(Call::Open(how), name)?;
         let file = self.disk.open(name, how)?;
-        Ok(Arc::new(MeddledFile { file, hook: Arc::clone(&self.hook) }))
+        Ok(Arc::new(MeddledFile { name: name.to_owned(), file, hook: Arc::clone(&self.hook) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.hook.before(Call::Rename)?;
+        self.hook.before(Call::Rename, from)?;
         self.disk.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.hook.before(Call::Remove)?;
+        self.hook.before(Call::Remove, name)?;
         self.disk.remove(name)
     }
 
@@ -66,7 +74,7 @@ impl Disk for Meddler {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.hook.before(Call::SyncFolder)?;
+        self.hook.before(Call::SyncFolder, folder)?;
         self.disk.sync_folder(folder)
     }
 
@@ -84,33 +92,38 @@ impl Disk for Meddler {
 }
 
 struct MeddledFile {
+    name: String,
     file: Arc<dyn DiskFile>,
     hook: Arc<dyn Hook>,
 }
 
 impl DiskFile for MeddledFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.hook.before(Call::Read)?;
+        self.hook.before(Call::Read, &self.name)?;
         self.file.read_at(bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.hook.before(Call::Write)?;
+        self.hook.before(Call::Write, &self.name)?;
+        if self.hook.loses(&self.name) {
+            return Ok(bytes.len());
+        }
         self.file.write_at(bytes, offset)
     }
 
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()> {
-        self.hook.before(Call::Allocate)?;
+        let grows = offset + size > self.file.size()?;
+        self.hook.before(Call::Allocate { grows }, &self.name)?;
         self.file.allocate(offset, size)
     }
 
     fn punch(&self, offset: u64, size: u64) -> io::Result<()> {
-        self.hook.before(Call::Punch)?;
+        self.hook.before(Call::Punch, &self.name)?;
         self.file.punch(offset, size)
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
-        self.hook.before(Call::SetSize)?;
+        self.hook.before(Call::SetSize, &self.name)?;
         self.file.set_size(size)
     }
 
@@ -119,7 +132,7 @@ impl DiskFile for MeddledFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.hook.before(Call::Sync)?;
+        self.hook.before(Call::Sync, &self.name)?;
         self.file.sync()
     }
 
@@ -156,7 +169,7 @@ impl Gate {
 }
 
 impl Hook for Gate {
-    fn before(&self, call: Call) -> io::Result<()> {
+    fn before(&self, call: Call, _name: &str) -> io::Result<()> {
         if !matches!(call, Call::Sync | Call::SyncFolder) {
             return Ok(());
         }
@@ -177,11 +190,41 @@ impl Hook for Gate {
 pub struct Room(pub AtomicI64);
 
 impl Hook for Room {
-    fn before(&self, call: Call) -> io::Result<()> {
-        let takes = matches!(call, Call::Allocate | Call::Open(Open::Create));
+    fn before(&self, call: Call, _name: &str) -> io::Result<()> {
+        let takes = matches!(call, Call::Allocate { .. } | Call::Open(Open::Create));
         if takes && self.0.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         Ok(())
+    }
+}
+
+/// While it is set, no file grows; space that a file has already may be used.
+#[derive(Default)]
+pub struct Full(pub AtomicBool);
+
+impl Hook for Full {
+    fn before(&self, call: Call, _name: &str) -> io::Result<()> {
+        if call == (Call::Allocate { grows: true }) && self.0.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        Ok(())
+    }
+}
+
+/// While it is set, writes of sums are lost, and no file of pages can be synced: a checkpoint ends between the two.
+#[derive(Default)]
+pub struct SumsLost(pub AtomicBool);
+
+impl Hook for SumsLost {
+    fn before(&self, call: Call, name: &str) -> io::Result<()> {
+        if call == Call::Sync && name.starts_with("data/") && self.0.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(())
+    }
+
+    fn loses(&self, name: &str) -> bool {
+        name.ends_with(".sum") && self.0.load(Ordering::SeqCst)
     }
 }
