@@ -255,9 +255,11 @@ SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 
 .PHONY: bench soak
 
-bench: local
+bench: $(SETUP)/rust $(SETUP)/tools-build
+	@echo '#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 \
+		|| { echo 'Missing: lmdb.h, the peer. On Debian: apt-get install liblmdb-dev. Then run make again.' >&2; exit 1; }
 	@[ -d cbench ] || { echo 'There is no folder cbench in this copy of the source.' >&2; exit 1; }
-	@$(MAKE) -C cbench PREFIX=$(LOCAL)
+	@$(MAKE) -C cbench run
 
 soak: $(SETUP)/rust $(SETUP)/tools-build
 	@[ -e tests/crash.rs ] || { echo 'There is no tests/crash.rs in this copy of the source.' >&2; exit 1; }
