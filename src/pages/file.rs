@@ -96,7 +96,7 @@ pub struct FileShared {
     pub descriptors: Descriptors,
     /// Bytes of private memory in frames and old images.
     pub dirty_bytes: AtomicU64,
-    /// Fetches that found their page in a frame or in the map, and fetches that had to verify or read.
+    /// Pages that had to be read from a file, by a first touch or by a writer.
     pub page_loads: AtomicU64,
     /// In a forked child nothing is touched, not even to clean up: another thread may have held its lock.
     pub mark: ForkMark,

@@ -753,22 +753,15 @@ impl Wal {
         let number = supply.next_number;
         supply.next_number += 1;
         let name = segment_name(number);
-        let least = wanted + overhead;
-        let spare = supply.spares.iter().position(|(_, capacity)| *capacity >= size);
-        // Where there is no room for a larger file, one that is just large enough does.
-        let made = if spare.is_none() { Some(self.make_segment(supply, &name, size)) } else { None };
-        let spare = match &made {
-            Some(Err(Error::Full(_))) => supply.spares.iter().position(|(_, capacity)| *capacity >= least),
-            _ => spare,
-        };
-        let (file, capacity) = match spare {
-            Some(index) => {
-                let (old, capacity) = supply.spares.swap_remove(index);
-                let old = segment_name(old);
-                self.disk.rename(&old, &name).map_err(|error| self.broken("rename", &old, &error))?;
-                (self.disk.open(&name, Open::Write).map_err(|error| self.broken("open", &name, &error))?, capacity)
-            }
-            None => made.expect("without a spare a file was made")?,
+        let (file, capacity) = match self.reuse_segment(supply, &name, size)? {
+            Some(reused) => reused,
+            None => match self.make_segment(supply, &name, size) {
+                // Where there is no room for a larger file, one that is just large enough does.
+                Err(Error::Full(why)) => {
+                    self.reuse_segment(supply, &name, wanted + overhead)?.ok_or(Error::Full(why))?
+                }
+                made => made?,
+            },
         };
         self.sync_names()?;
         let mut salt = [0; 8];
@@ -778,6 +771,16 @@ impl Wal {
 
     fn sync_names(&self) -> Result<()> {
         retry(|| self.disk.sync_folder("wal")).map_err(|error| self.broken("sync the folder", "wal", &error))
+    }
+
+    /// Gives a spare file of at least `size` bytes its new name, if there is one.
+    fn reuse_segment(&self, supply: &mut Supply, name: &str, size: u64) -> Result<Option<(Arc<dyn DiskFile>, u64)>> {
+        let Some(index) = supply.spares.iter().position(|(_, capacity)| *capacity >= size) else { return Ok(None) };
+        let (old, capacity) = supply.spares.swap_remove(index);
+        let old = segment_name(old);
+        self.disk.rename(&old, name).map_err(|error| self.broken("rename", &old, &error))?;
+        let file = self.disk.open(name, Open::Write).map_err(|error| self.broken("open", name, &error))?;
+        Ok(Some((file, capacity)))
     }
 
     fn make_segment(&self, supply: &mut Supply, name: &str, size: u64) -> Result<(Arc<dyn DiskFile>, u64)> {
