@@ -19,7 +19,7 @@ use std::path::Path;
 
 use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table};
 
-use super::{fetch, many, numbers, packed, replace, save, save_many, scanned, small_sizes};
+use super::{fetch, many, packed, replace, save, save_many, scanned, schema, small_sizes};
 
 /// Threads that write.
 pub const THREADS: usize = 3;
@@ -130,14 +130,18 @@ impl Tables {
         (tables.clocks.count().unwrap() == THREADS as u64).then_some(tables)
     }
 
-    fn make(db: &Database) -> Tables {
-        let own = (0..THREADS).map(|thread| numbers(db, &format!("own {thread}"))).collect();
-        let tables = Tables { shared: numbers(db, "shared"), own, clocks: numbers(db, "clocks") };
-        while tables.clocks.count().unwrap() < THREADS as u64 {
-            save(&tables.clocks, 0).unwrap();
+    fn make(db: &Database) -> Result<Tables, Error> {
+        let own = (0..THREADS).map(|thread| numbers(db, &format!("own {thread}"))).collect::<Result<_, _>>()?;
+        let tables = Tables { shared: numbers(db, "shared")?, own, clocks: numbers(db, "clocks")? };
+        while tables.clocks.count()? < THREADS as u64 {
+            save(&tables.clocks, 0)?;
         }
-        tables
+        Ok(tables)
     }
+}
+
+fn numbers(db: &Database, name: &str) -> Result<Table, Error> {
+    db.make_table(name, &schema(r#"{"value": ["i64"]}"#))
 }
 
 /// Which steps of each thread a database holds. Panics where it holds anything else.
@@ -194,16 +198,24 @@ pub fn write_until_killed(folder: &Path, seed: u64, durability: Durability, roun
     let options = options(durability, round);
     let db = Database::open(folder, &options).unwrap();
     let found = steps_found(&db, seed);
-    let tables = Tables::make(&db);
+    let writers = Writer::all(&db, seed, found).unwrap();
     for (thread, steps) in found.iter().enumerate() {
         say(&format!("found {thread} {steps}"));
     }
+    let write = |writer: &mut Writer| {
+        let lsn = writer.step().unwrap();
+        say(&format!("done {} {} {lsn}", writer.thread, writer.steps));
+        if durability == Durability::Async && writer.steps % 11 == 3 {
+            db.flush().unwrap();
+            say(&format!("flushed {} {}", writer.thread, writer.steps));
+        }
+        writer.keep_house().unwrap();
+    };
     if options.no_threads {
         // One thread does what three would do otherwise, and the upkeep.
-        let mut writers: Vec<_> =
-            (0..THREADS).map(|thread| Writer::new(&db, &tables, seed, thread, found[thread])).collect();
+        let mut writers = writers;
         for round in 0..STEP_COUNT_MAX {
-            writers[round as usize % THREADS].step(durability);
+            write(&mut writers[round as usize % THREADS]);
             if round % 5 == 0 {
                 db.step(std::time::Duration::from_micros(100)).unwrap();
             }
@@ -211,89 +223,98 @@ pub fn write_until_killed(folder: &Path, seed: u64, durability: Durability, roun
         return;
     }
     std::thread::scope(|scope| {
-        for (thread, steps) in found.into_iter().enumerate() {
-            let (db, tables) = (&db, &tables);
-            scope.spawn(move || {
-                let mut writer = Writer::new(db, tables, seed, thread, steps);
-                (0..STEP_COUNT_MAX).for_each(|_| writer.step(durability));
-            });
+        for mut writer in writers {
+            scope.spawn(move || (0..STEP_COUNT_MAX).for_each(|_| write(&mut writer)));
         }
     });
 }
 
 /// One thread of the process.
-struct Writer<'a> {
+pub struct Writer<'a> {
     db: &'a Database,
-    tables: &'a Tables,
+    clocks: Table,
+    shared: Table,
+    own: Table,
     seed: u64,
     thread: usize,
-    steps: u64,
+    /// How many steps it has done.
+    pub steps: u64,
     model: Model,
 }
 
 impl<'a> Writer<'a> {
-    fn new(db: &'a Database, tables: &'a Tables, seed: u64, thread: usize, steps: u64) -> Writer<'a> {
-        Writer { db, tables, seed, thread, steps, model: Model::after(seed, thread, steps) }
+    /// One for each thread, to go on from what was found. Makes the tables that are missing.
+    pub fn all(db: &'a Database, seed: u64, found: [u64; THREADS]) -> Result<Vec<Writer<'a>>, Error> {
+        let tables = Tables::make(db)?;
+        let one = |(thread, steps): (usize, u64)| Writer {
+            db,
+            clocks: tables.clocks.clone(),
+            shared: tables.shared.clone(),
+            own: tables.own[thread].clone(),
+            seed,
+            thread,
+            steps,
+            model: Model::after(seed, thread, steps),
+        };
+        Ok(found.into_iter().enumerate().map(one).collect())
     }
 
-    fn step(&mut self, durability: Durability) {
-        let (thread, step) = (self.thread, self.steps);
-        let changes = self.model.changes(self.seed, thread, step);
-        let lsn = if step.is_multiple_of(2) { self.commit(&changes) } else { self.change(&changes[0]) };
+    /// Does the next step; returns its LSN, or 0 where the verb does not tell it. After an error it is still the next.
+    pub fn step(&mut self) -> Result<u64, Error> {
+        let changes = self.model.changes(self.seed, self.thread, self.steps);
+        let lsn = if self.steps.is_multiple_of(2) { self.commit(&changes)? } else { self.change(&changes[0])? };
         changes.iter().for_each(|change| self.model.apply(change));
         self.steps += 1;
-        say(&format!("done {thread} {} {lsn}", self.steps));
-        if durability == Durability::Async && step % 11 == 3 {
-            self.db.flush().unwrap();
-            say(&format!("flushed {thread} {}", self.steps));
-        }
-        if step % 32 == 9 * thread as u64 {
-            self.db.checkpoint().unwrap();
-        }
-        if step % 64 == 31 {
-            // Tables come and go beside the others.
-            let (name, other) = (format!("passing {thread}"), format!("gone {thread}"));
-            save_many(&numbers(self.db, &name), 0..200).unwrap();
-            // One that a killed process had left is in the way.
-            if self.db.table(&other).is_ok() {
-                self.db.drop_table(&other).unwrap();
-            }
-            self.db.rename_table(&name, &other).unwrap();
-            self.db.drop_table(&other).unwrap();
-        }
+        Ok(lsn)
     }
 
-    fn commit(&self, changes: &[Change]) -> u64 {
-        let (own, thread) = (&self.tables.own[self.thread], RecordId(self.thread as u64));
-        let mut batch = self.db.batch().unwrap();
+    /// Now and then a checkpoint, and tables that come and go beside the others.
+    pub fn keep_house(&self) -> Result<(), Error> {
+        if self.steps % 32 == 9 * self.thread as u64 {
+            self.db.checkpoint()?;
+        }
+        if self.steps % 64 == 31 {
+            let (name, other) = (format!("passing {}", self.thread), format!("gone {}", self.thread));
+            save_many(&numbers(self.db, &name)?, 0..200)?;
+            // One that a killed process had left is in the way.
+            if self.db.table(&other).is_ok() {
+                self.db.drop_table(&other)?;
+            }
+            self.db.rename_table(&name, &other)?;
+            self.db.drop_table(&other)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<u64, Error> {
+        let mut batch = self.db.batch()?;
         for change in changes {
             match change {
                 Change::Save(values) => {
-                    values.iter().for_each(|value| batch.save(own, packed(&value.to_le_bytes())).unwrap());
+                    values.iter().try_for_each(|value| batch.save(&self.own, packed(&value.to_le_bytes())))?;
                 }
                 Change::Replace(id, value) => {
-                    batch.replace(own, RecordId(*id), packed(&value.to_le_bytes())).unwrap();
+                    batch.replace(&self.own, RecordId(*id), packed(&value.to_le_bytes()))?;
                 }
-                Change::Delete(id) => batch.delete(own, RecordId(*id)).unwrap(),
+                Change::Delete(id) => batch.delete(&self.own, RecordId(*id))?,
             }
         }
         // The step is counted, and so noted, once it is done.
-        batch.replace(&self.tables.clocks, thread, packed(&(self.steps as i64 + 1).to_le_bytes())).unwrap();
-        batch.save(&self.tables.shared, packed(&noted_as(self.thread, self.steps).to_le_bytes())).unwrap();
-        batch.commit(false).unwrap().lsn.0
+        let done = self.steps as i64 + 1;
+        batch.replace(&self.clocks, RecordId(self.thread as u64), packed(&done.to_le_bytes()))?;
+        batch.save(&self.shared, packed(&noted_as(self.thread, self.steps).to_le_bytes()))?;
+        Ok(batch.commit(false)?.lsn.0)
     }
 
-    fn change(&self, change: &Change) -> u64 {
-        let own = &self.tables.own[self.thread];
+    fn change(&self, change: &Change) -> Result<u64, Error> {
         match change {
             Change::Save(values) => {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                own.save_many(many(&bytes)).map(|_| ()).unwrap();
+                self.own.save_many(many(&bytes)).map(|_| 0)
             }
-            Change::Replace(id, value) => replace(own, RecordId(*id), *value).unwrap(),
-            Change::Delete(id) => own.delete(RecordId(*id)).unwrap(),
+            Change::Replace(id, value) => replace(&self.own, RecordId(*id), *value).map(|()| 0),
+            Change::Delete(id) => self.own.delete(RecordId(*id)).map(|()| 0),
         }
-        0
     }
 }
 
