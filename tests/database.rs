@@ -622,3 +622,16 @@ fn an_open_and_a_close_without_a_write_change_no_file() {
     }
     assert!(files(folder.path()) == before, "nothing was written, and yet files changed");
 }
+
+#[test]
+fn a_wal_takes_no_more_room_than_it_needs_however_often_a_checkpoint_is_made() {
+    let (folder, db) = database();
+    let table = numbers(&db, "numbers");
+    for value in 0..40 {
+        save(&table, value).unwrap();
+        db.checkpoint().unwrap();
+    }
+    let wal = kit::files(&folder.path().join("wal"));
+    let sizes: Vec<_> = wal.values().map(Vec::len).collect();
+    assert!(sizes.iter().sum::<usize>() <= 8 << 20, "forty small commits take a wal of {sizes:?} bytes");
+}

@@ -36,11 +36,11 @@ fn on_a_full_disk_the_interval_and_the_close_still_sync_what_was_written() {
         db.step(Duration::ZERO)
     };
     // So many that a new segment is wanted, while the old one has room left.
-    for value in 0..150 {
+    for value in 0..60 {
         replace(&table, RecordId(1), value).unwrap();
     }
     assert_error(step(), Error::Full, &["room"]);
-    assert_eq!(record_1_after_a_power_cut(&disk, &options), 149);
+    assert_eq!(record_1_after_a_power_cut(&disk, &options), 59);
     replace(&table, RecordId(1), 4711).unwrap();
     assert_error(step(), Error::Full, &["room"]);
     assert_eq!(record_1_after_a_power_cut(&disk, &options), 4711);

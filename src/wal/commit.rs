@@ -177,7 +177,6 @@ struct Run {
 
 struct Supply {
     next_number: u64,
-    next_size: u64,
     /// Files of segments that are no longer needed: number and capacity.
     spares: Vec<(u64, u64)>,
 }
@@ -193,7 +192,7 @@ impl Wal {
         awaken: Awaken,
     ) -> Wal {
         let next_number = numbers.iter().copied().max().unwrap_or(0).max(link.segment) + 1;
-        let supply = Supply { next_number, next_size: options.segment_size_min, spares: Vec::new() };
+        let supply = Supply { next_number, spares: Vec::new() };
         let state = State::asleep(link);
         Wal {
             disk,
@@ -748,14 +747,17 @@ impl Wal {
     /// none does, having the room is enough, and writing it twice would keep writers waiting.
     fn prepare(&self, supply: &mut Supply, wanted: u64) -> Result<Segment> {
         let overhead = BLOCK_SIZE + FRAME_HEADER_SIZE as u64;
+        // A long wal is better in large pieces, and a short one takes no more room than it needs.
+        let (smallest, largest) = (self.options.segment_size_min, self.options.segment_size_max);
+        let fitting = (self.live_bytes() / 4).next_power_of_two().clamp(smallest, largest.max(smallest));
         // A quarter more than is wanted now, so that the next to want a little more need no larger one.
-        let size = supply.next_size.max((wanted + wanted / 4 + overhead).next_multiple_of(BLOCK_SIZE));
+        let size = fitting.max((wanted + wanted / 4 + overhead).next_multiple_of(BLOCK_SIZE));
         let number = supply.next_number;
         supply.next_number += 1;
         let name = segment_name(number);
         let (file, capacity) = match self.reuse_segment(supply, &name, size)? {
             Some(reused) => reused,
-            None => match self.make_segment(supply, &name, size) {
+            None => match self.make_segment(&name, size) {
                 // Where there is no room for a larger file, one that is just large enough does.
                 Err(Error::Full(why)) => {
                     self.reuse_segment(supply, &name, wanted + overhead)?.ok_or(Error::Full(why))?
@@ -783,7 +785,7 @@ impl Wal {
         Ok(Some((file, capacity)))
     }
 
-    fn make_segment(&self, supply: &mut Supply, name: &str, size: u64) -> Result<(Arc<dyn DiskFile>, u64)> {
+    fn make_segment(&self, name: &str, size: u64) -> Result<(Arc<dyn DiskFile>, u64)> {
         let file = self.disk.open(name, Open::Create).map_err(|error| Error::allocation("make", name, &error))?;
         let fill = || match self.options.durability {
             Durability::Sync => write_zeros(&*file, size),
@@ -798,7 +800,6 @@ impl Wal {
             return Err(self.broken("write", name, &error));
         }
         retry(|| file.sync()).map_err(|error| self.broken("sync", name, &error))?;
-        supply.next_size = (supply.next_size * 2).min(self.options.segment_size_max);
         Ok((file, size))
     }
 
