@@ -64,7 +64,7 @@ impl OpenOptions {
             let text = format!("dirty_soft ({dirty_soft}) must not be larger than dirty_hard ({dirty_hard})");
             return Err(Error::Invalid(text.into()));
         }
-        let open_files = (open_files_limit() / 4).clamp(16, 4096) as usize;
+        let open_files = (open_files_limit() / 4).clamp(2, 4096) as usize;
         Ok(PageOptions {
             wal: WalOptions {
                 durability: self.durability,

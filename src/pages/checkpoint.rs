@@ -144,6 +144,7 @@ impl PagedFiles {
         let catalog_offset = self.root.allocate_catalog(catalog.len() as u64, self.shared.uuid)?;
         for file in work.files.values() {
             self.write_late_sums(file)?;
+            self.sync_crowd()?;
         }
         // An empty list is logged as well: the first block of the new segment must be on disk before a manifest
         // names it.
@@ -188,12 +189,13 @@ impl PagedFiles {
         self.wal.wait(lsn, Need::Synced, None).map(|_| ()).map_err(|_| self.wal.poisoned())
     }
 
-    /// How many of these pages make up one piece of work.
+    /// How many of these pages make up one piece of work: so many bytes, of so many files that all can be open.
     fn pages_in_chunk(&self, pages: &[PageKey], files: &BTreeMap<FileId, Arc<PagedFile>>) -> usize {
-        let mut size = 0;
+        let (mut size, mut file_count) = (0, 0);
         for (index, key) in pages.iter().enumerate() {
             size += files.get(&key.file).map_or(0, |file| file.page_size);
-            if size > self.options.chunk_size && index > 0 {
+            file_count += usize::from(index == 0 || pages[index - 1].file != key.file);
+            if index > 0 && (size > self.options.chunk_size || file_count > self.options.open_files / 2) {
                 return index;
             }
         }
@@ -241,6 +243,11 @@ impl PagedFiles {
             file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
         }
         Ok(())
+    }
+
+    /// Syncs what is written where too many files are open, so that they can be closed.
+    pub(super) fn sync_crowd(&self) -> Result<()> {
+        self.sync_files(self.shared.descriptors.crowd().into_iter())
     }
 
     /// Appends a page's image as of the cut to `out`.

@@ -165,7 +165,7 @@ impl PagedFiles {
                             }
                         }
                     }
-                    Err(Missing::FileRoom(file, pages)) => self.or_make_room(|| file.allocate(pages))?,
+                    Err(Missing::FileRoom(file, pages)) => self.make_file_room(&file, pages)?,
                     Err(Missing::WalRoom(size, dirtied)) => self.make_wal_room(size, dirtied)?,
                 }
             }
@@ -480,7 +480,7 @@ impl PagedFiles {
             let pages = file.pages_of(start + size);
             if !file.has_room(pages) {
                 drop(tail);
-                self.or_make_room(|| file.allocate(pages))?;
+                self.make_file_room(file, pages)?;
                 continue;
             }
             let head = (start.next_multiple_of(page_size) - start).min(size);

@@ -609,7 +609,8 @@ impl Drop for PagedFile {
     }
 }
 
-/// Keeps the number of open files below what the process may have.
+/// Keeps the number of open files below what the process may have. A file that was written stays open until it is
+/// synced; where these are too many, [`Descriptors::crowd`] names them.
 pub struct Descriptors {
     /// Open files for reading only.
     pub read_only: bool,
@@ -636,6 +637,12 @@ impl Descriptors {
                 open.push_back(oldest);
             }
         }
+    }
+
+    /// The files that must be synced before they can be closed, if more are open than should be.
+    pub fn crowd(&self) -> Vec<Arc<PagedFile>> {
+        let open = self.open.lock();
+        if open.len() <= self.limit { Vec::new() } else { open.iter().filter_map(Weak::upgrade).collect() }
     }
 }
 

@@ -415,6 +415,12 @@ impl PagedFiles {
         self.or_make_room(|| self.wal.make_room(payload_size, dirtied))
     }
 
+    /// Disk space for the first `pages` pages of a file.
+    fn make_file_room(&self, file: &PagedFile, pages: u64) -> Result<()> {
+        self.sync_crowd()?;
+        self.or_make_room(|| file.allocate(pages))
+    }
+
     /// Runs a step that takes disk space; where there is none, a checkpoint may free some.
     fn or_make_room<T>(&self, step: impl Fn() -> Result<T>) -> Result<T> {
         match step() {

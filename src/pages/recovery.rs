@@ -216,6 +216,7 @@ impl PagedFiles {
             self.cache.lock(self.cache.stripe_of(key)).dirty.push((key, REPLAY_EPOCH));
         }
         for file in self.files() {
+            self.sync_crowd()?;
             file.allocate(file.pages_of(file.length()))?;
         }
         self.settled.store(u64::MAX, Ordering::Release);

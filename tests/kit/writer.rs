@@ -71,7 +71,7 @@ impl Model {
     fn changes(&self, seed: u64, thread: usize, step: u64) -> Vec<Change> {
         let mut random = Random::new(seed ^ (step << 8) ^ thread as u64);
         let value = |part: u64| ((thread as i64) << 48) | ((step as i64) << 12) | part as i64;
-        let count = if step % 2 == 0 { 1 + random.below(4) } else { 1 };
+        let count = if step.is_multiple_of(2) { 1 + random.below(4) } else { 1 };
         let mut touched = BTreeSet::new();
         let mut changes = Vec::new();
         for part in 0..count {
