@@ -326,6 +326,7 @@ fn say(line: &str) {
 }
 
 /// What one history of processes has said so far.
+#[derive(Clone)]
 pub struct Witness {
     durability: Durability,
     /// By thread: steps and LSNs that were acknowledged.
@@ -370,6 +371,15 @@ impl Witness {
         for (thread, steps) in found.into_iter().enumerate() {
             self.judge_thread(thread, steps);
         }
+    }
+
+    /// As `judge`, where the machine lost its power and not only the process its life.
+    pub fn judge_device(&mut self, found: [u64; THREADS]) {
+        if self.durability == Durability::Os {
+            // Only a flush promises something here.
+            self.durability = Durability::Async;
+        }
+        self.judge(found);
     }
 
     fn judge_thread(&mut self, thread: usize, found: u64) {
