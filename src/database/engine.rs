@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, Result};
+use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskLock, ForkMark, Open};
 use crate::pages::{NewDatabase, PagedFiles};
 use crate::table::{KIND_TABLE, Schema, TableFile};

@@ -11,14 +11,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::os::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, sleep};
 use crate::os::{Disk, FileIdentity, ForkMark, RealDisk};
 
 use super::engine::Engine;
@@ -143,7 +142,7 @@ impl Session {
             return Ok(());
         }
         while self.writes.load(Ordering::Acquire) > 0 {
-            std::thread::sleep(Duration::from_micros(50));
+            sleep(Duration::from_micros(50));
         }
         let mut entry = self.shared.lock();
         entry.sessions -= 1;

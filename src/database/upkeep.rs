@@ -3,11 +3,10 @@
 //! They are two because a checkpoint waits for disks, and the wal must not wait for a checkpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::os::sync::{AtomicBool, Builder, JoinHandle, Ordering, sleep};
 use crate::pages::PagedFiles;
 use crate::wal::Durability;
 
@@ -65,7 +64,7 @@ impl Upkeep {
 
 /// A panic in a background thread ends all writing, as a crash would.
 fn spawn(name: &str, act: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(act)
+    Builder::new().name(name.to_owned()).spawn(act)
 }
 
 fn write_behind(files: &PagedFiles, stop: &AtomicBool, interval: Option<Duration>) {
@@ -98,7 +97,7 @@ fn make_checkpoints(files: &PagedFiles, stop: &AtomicBool) {
             }
             if files.wants_checkpoint() {
                 // There was no room, or snapshots hold what would be freed: there may be room later.
-                std::thread::sleep(RETRY_DELAY);
+                sleep(RETRY_DELAY);
             }
         }
     });

@@ -14,17 +14,22 @@
 mod bell;
 mod lock;
 mod map;
+// Under shuttle its futex rests: `scheduled.rs` has another.
+#[cfg_attr(shuttle, allow(dead_code))]
 mod process;
 mod real;
+#[cfg(shuttle)]
+mod scheduled;
 #[cfg(feature = "simulation")]
 pub mod simulated;
+pub mod sync;
 
 use std::io;
 use std::sync::Arc;
 
 pub use bell::Bell;
 pub use map::{Map, Memory};
-pub use process::{ForkMark, Futex, memory_limit, open_files_limit};
+pub use process::{ForkMark, memory_limit, open_files_limit};
 pub use real::{FileIdentity, RealDisk};
 
 /// One database folder, and the few things besides files that must not differ between two simulated runs.

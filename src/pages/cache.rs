@@ -15,10 +15,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, MutexGuard};
+
+use crate::os::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 use super::file::FileId;
 

@@ -15,13 +15,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::bytes::Put;
 use crate::format::checksum::page_sum;
+use crate::os::sync::Ordering;
 use crate::os::{DiskFile, read_exact_at, retry, write_all_at};
 use crate::wal::{Cut, Need};
 

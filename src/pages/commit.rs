@@ -14,12 +14,10 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
 
 use crate::error::{Error, Result};
 use crate::format::checksum::{crc32c, page_sum};
+use crate::os::sync::{MutexGuard, Ordering, thread_local};
 use crate::os::{retry, write_all_at};
 use crate::wal::Append;
 
@@ -148,7 +146,8 @@ impl PagedFiles {
         mut placed: impl FnMut(usize, u64),
     ) -> Result<Outcome> {
         self.admit_writer()?;
-        SCRATCH.with_borrow_mut(|scratch| {
+        SCRATCH.with(|scratch| {
+            let scratch = &mut *scratch.borrow_mut();
             // One large commit must not keep its memory for the life of the thread.
             if scratch.payload.capacity() > 1 << 20 {
                 *scratch = Scratch::default();

@@ -22,12 +22,10 @@
 
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
-
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
+use crate::os::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, fence};
 use crate::os::{Map, Memory};
 
 /// Where a page is now: its version and, while it is dirty, its frame.
@@ -312,7 +310,7 @@ impl FramePool {
 ///
 /// # Safety
 /// `source` is readable and `target` writable for `count` bytes, and they do not overlap.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, shuttle, tsan))))]
 #[inline]
 unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
     use std::arch::asm;
@@ -380,14 +378,19 @@ unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
     }
 }
 
-/// Copies `count` bytes by atomic bytes: for Miri, which sees into every access, and for other machines.
+/// Copies `count` bytes by atomic bytes: for Miri and the thread sanitizer, which see into every access, and for other
+/// machines. Under shuttle, where no copy is interrupted by itself, another thread may run in its middle.
 ///
 /// # Safety
 /// `source` is readable and `target` writable for `count` bytes, and they do not overlap.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, shuttle, tsan)))))]
 unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
     use std::sync::atomic::AtomicU8;
     for at in 0..count {
+        #[cfg(shuttle)]
+        if at == count / 2 {
+            crate::os::sync::switch();
+        }
         // SAFETY: both places are within `count` bytes, which the caller vouches for.
         unsafe {
             let byte = (*source.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed);

@@ -14,16 +14,15 @@
 //! The files are made at the first need for room, opened at the first touch, and closed when too many are open.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
+use crate::os::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 
 use super::copy::{FramePool, Mapping, PageEntry, Seen, Source};
@@ -245,7 +244,7 @@ impl PagedFile {
                 // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
                 _ if self.is_dropped() => return Err(Error::NotFound("the table was dropped".into())),
                 Seen::Copied => return Ok(()),
-                Seen::Changed => std::hint::spin_loop(),
+                Seen::Changed => spin_loop(),
                 Seen::Unverified => self.verify_page(page)?,
                 Seen::Elsewhere => {
                     if self.map_page(page)? {
@@ -366,7 +365,7 @@ impl PagedFile {
         }
         if page >= self.disk_pages.load(Ordering::Acquire) {
             // Below the length, yet neither framed nor on disk: its first commit is being applied at this moment.
-            std::thread::yield_now();
+            yield_now();
             return Ok(());
         }
         let mut bytes = super::page_buffer(self.page_size)?;

@@ -25,13 +25,11 @@ mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::os::Bell;
+use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
 use crate::wal::{Durability, Need, Wal, WalOptions};
 
 use cache::Cache;
@@ -463,7 +461,7 @@ impl PagedFiles {
         if self.options.no_threads {
             return if self.private_bytes() < hard { Ok(()) } else { self.checkpoint_or_name_what_holds() };
         }
-        std::thread::sleep(Duration::from_micros(50));
+        sleep(Duration::from_micros(50));
         let mut attempts = self.stats.attempts.load(Ordering::Acquire);
         let mut useless = 0;
         while self.private_bytes() >= hard {
@@ -483,7 +481,7 @@ impl PagedFiles {
                 }
             }
             self.request_checkpoint();
-            std::thread::sleep(Duration::from_micros(200));
+            sleep(Duration::from_micros(200));
         }
         Ok(())
     }

@@ -16,9 +16,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
@@ -26,6 +23,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::bytes::Take;
 use crate::format::checksum::page_sum;
 use crate::format::manifest::Manifest;
+use crate::os::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::os::{Bell, Disk, ForkMark, Open, retry, write_all_at};
 use crate::wal::Wal;
 use crate::wal::frame::{Frame, Kind};

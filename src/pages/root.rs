@@ -11,14 +11,13 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::bytes::{Put, Take};
 use crate::format::checksum::xxh3;
 use crate::format::header::{Contents, Header};
 use crate::format::manifest::Manifest;
+use crate::os::sync::Mutex;
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
 use super::file::{FileId, FileImage};

@@ -1,9 +1,9 @@
 //! Reading as of one cut, whatever is committed meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::Result;
+use crate::os::sync::Ordering;
 
 use super::PagedFiles;
 use super::cache::PageKey;

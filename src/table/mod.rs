@@ -25,10 +25,9 @@ mod timestamp;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Take};
+use crate::os::sync::{RwLock, thread_local};
 use crate::pages::{Edit, Outcome, PagedFile, PagedFiles};
 
 pub use field::{Field, FieldKind};
@@ -412,7 +411,8 @@ impl TableFile {
     pub fn with_slots<T>(&self, count: usize, act: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
         let refused = || Error::NoMemory(format!("no memory for {count} records of table {}", self.name()).into());
         let size = count.checked_mul(self.slot_size).ok_or_else(refused)?;
-        SLOTS.with_borrow_mut(|buffer| {
+        SLOTS.with(|buffer| {
+            let buffer = &mut *buffer.borrow_mut();
             if buffer.len() < size {
                 buffer.try_reserve(size - buffer.len()).map_err(|_| refused())?;
                 buffer.resize(size, 0);

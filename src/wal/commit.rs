@@ -1,15 +1,13 @@
 //! Group commit: how frames get from many threads into the segments.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::error::{Error, Message, Result};
 use crate::format::BLOCK_SIZE;
-use crate::os::{Bell, Disk, DiskFile, Futex, Open, is_full, retry, write_all_at};
+use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering};
+use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at};
 
 use super::frame::{FRAME_HEADER_SIZE, Kind, Place, frame_space, put_frame};
 use super::segment::{Link, Segment, SegmentHeader, segment_name};

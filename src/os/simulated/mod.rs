@@ -30,10 +30,10 @@ mod crash;
 mod tests;
 mod world;
 
+use super::sync::{Mutex, MutexGuard};
 use super::{Disk, DiskFile, DiskLock, Map, Open};
 pub use content::Garbage;
 pub use crash::{AllChoices, Choice, CrashPoint, Recording, Tear, Walk};
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
