@@ -44,6 +44,7 @@ help:
 	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
 	@echo 'make uninstall       takes them away again'
 	@echo 'make bench           our engine beside its peers, see cbench/README.md'
+	@echo 'make schedules       the engine under a scheduler, longer: SCHEDULES=$(SCHEDULES) a test, SEED=a new one'
 	@echo 'make soak            the crash test, longer: STATES=$(STATES) samples at each event, SEED=a new one'
 	@echo 'make header          writes include/diamonddb.h anew from src/ffi'
 	@echo 'make clean           removes target/'
@@ -194,7 +195,7 @@ quickstart:
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-PARTS := lints docs rust python node readme
+PARTS := lints docs rust schedules python node readme
 RESULTS := $(TARGET)/test
 PYTHON := $(TARGET)/python/bin/python
 NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
@@ -228,6 +229,14 @@ test-rust: test-setup
 	$(CARGO) test --all-features --no-fail-fast 2>&1 | tee $(RESULTS)/rust.log
 	@touch $(RESULTS)/rust.ok
 
+# A build of its own, in which locks and atomics are the scheduler's.
+SCHEDULED := RUSTFLAGS='--cfg shuttle' $(CARGO) test --features simulation --test schedules \
+	--target-dir $(TARGET)/schedules
+
+test-schedules: test-setup
+	$(SCHEDULED) 2>&1 | tee $(RESULTS)/schedules.log
+	@touch $(RESULTS)/schedules.ok
+
 test-python: test-setup local
 	@rm -rf $(RESULTS)/python.db
 	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) tests/smoke/smoke.py $(RESULTS)/python.db
@@ -251,9 +260,10 @@ test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET
 # Longer runs ----------------------------------------------------------------------------------------------------------
 
 STATES ?= 200
+SCHEDULES ?= 20000
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 
-.PHONY: bench soak
+.PHONY: bench soak schedules
 
 bench: $(SETUP)/rust $(SETUP)/tools-build
 	@echo '#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 \
@@ -265,3 +275,6 @@ soak: $(SETUP)/rust $(SETUP)/tools-build
 	@[ -e tests/crash.rs ] || { echo 'There is no tests/crash.rs in this copy of the source.' >&2; exit 1; }
 	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) $(CARGO) test --release --features simulation --test crash \
 		--target-dir $(TARGET)/soak -- --nocapture
+
+schedules: $(SETUP)/rust $(SETUP)/tools-build
+	DIAMOND_SEED=$(SEED) DIAMOND_SCHEDULES=$(SCHEDULES) $(SCHEDULED) -- --nocapture

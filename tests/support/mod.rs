@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod crash;
+pub mod history;
 pub mod model;
 pub mod oracle;
 pub mod script;
