@@ -639,6 +639,25 @@ fn write_anywhere(hand: &mut Hand) {
 }
 
 #[test]
+fn whatever_threads_do_there_is_one_order_and_a_crash_leaves_its_beginning() {
+    let counts = explore(
+        Play {
+            name: "everything at once",
+            modes: &[Durability::Sync, Durability::Os, Durability::Async],
+            roles: &[write, write, append_in_bulk, read, scan, checkpoint, tend, name],
+            ..PLAIN
+        },
+        480,
+    );
+    for counter in [&counts.commits, &counts.bulk_appends, &counts.reads, &counts.scans, &counts.crashes] {
+        assert!(counted(counter) > 0);
+    }
+    for counter in [&counts.checkpoints, &counts.drops, &counts.renames, &counts.groups] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+#[test]
 fn a_page_is_read_as_one_commit_left_it_while_it_changes_and_its_frame_is_used_again() {
     let roles: &[Role] = &[read, read, replace, replace, checkpoint];
     let counts = explore(Play { name: "page reads", roles, crashes: 0, ..PLAIN }, 960);
@@ -680,6 +699,25 @@ fn tables_come_and_go_beside_those_who_write_to_them() {
     let roles: &[Role] = &[name, name, write_anywhere, write_anywhere, checkpoint];
     let counts = explore(Play { name: "tables come and go", modes, roles, ..PLAIN }, 640);
     for counter in [&counts.drops, &counts.renames, &counts.late_writes, &counts.checkpoints, &counts.crashes] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+#[test]
+fn a_bulk_append_is_there_as_a_whole_beside_saves_and_checkpoints() {
+    let roles: &[Role] = &[append_in_bulk, append_in_bulk, save, read, scan, checkpoint];
+    let counts = explore(Play { name: "bulk appends", roles, ..PLAIN }, 480);
+    for counter in [&counts.bulk_appends, &counts.checkpoints, &counts.crashes] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+#[test]
+fn the_engines_own_threads_keep_up_with_little_memory_and_stop_when_it_is_closed() {
+    let modes = &[Durability::Sync, Durability::Os, Durability::Async];
+    let roles: &[Role] = &[write, write, append_in_bulk, scan];
+    let counts = explore(Play { name: "own threads", modes, roles, own_threads: true, ..PLAIN }, 480);
+    for counter in [&counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
 }

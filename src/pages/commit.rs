@@ -109,6 +109,7 @@ struct Marked {
 struct Scratch {
     payload: Vec<u8>,
     pieces: Vec<Piece>,
+    /// Of the pages that are adopted, then of all.
     stripes: Vec<u32>,
     marked: Vec<Marked>,
 }
@@ -182,6 +183,7 @@ impl PagedFiles {
         scratch.payload.clear();
         scratch.pieces.clear();
         scratch.marked.clear();
+        scratch.stripes.clear();
         if let Some(missing) = self.lay_out(edits, scratch)? {
             return Ok(Err(missing));
         }
@@ -240,14 +242,14 @@ impl PagedFiles {
                 entry.write(file.page_size, piece.at as usize, &bytes[piece.start as usize..][..piece.size as usize]);
             }
         }
-        drop(stripes);
-        self.stats.page_writes.fetch_add(scratch.pieces.len() as u64, Ordering::Relaxed);
         self.publish(edits, placed);
+        drop(stripes);
         drop(tails);
+        self.stats.page_writes.fetch_add(scratch.pieces.len() as u64, Ordering::Relaxed);
         Ok(Ok(Outcome::Done(lsn)))
     }
 
-    /// The pages hold their bytes: readers may see the new lengths. Under the tails.
+    /// The pages hold their bytes: readers may see the new lengths. Under the tails and the stripes.
     fn publish(&self, edits: &[Edit<'_>], placed: &mut impl FnMut(usize, u64)) {
         for (index, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.growth() > 0) {
             let file = edit.file();
@@ -263,13 +265,10 @@ impl PagedFiles {
     }
 
     /// Takes away the empty frames of pages that the data file has from now on: an append that came to nothing may
-    /// have brought some in. Nobody can do so any more, since the pages count as on disk, and nobody reads them yet.
+    /// have brought some in. Nobody can do so any more, since the pages count as on disk; and a scan, which sees them
+    /// since the frame has its LSN, waits for the stripes, so it finds no empty page. Under the stripes.
     fn free_forerunners(&self, file: &PagedFile, pages: std::ops::Range<u64>) {
         for page in pages {
-            if !file.entries.get(page).is_some_and(|entry| entry.has_frame()) {
-                continue;
-            }
-            let _stripe = self.cache.lock(self.cache.stripe_of(PageKey { file: file.id, page }));
             if file.entries.get(page).is_some_and(|entry| entry.retire(&file.pool).is_some()) {
                 self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
             }
@@ -339,6 +338,9 @@ impl PagedFiles {
                     let first = offset / file.page_size as u64;
                     debug_assert!(offset % file.page_size as u64 == 0);
                     Redo::Adopt { file: file.id, first, sums }.put(&mut scratch.payload);
+                    let pages = first..first + (sums.len() as u64 / 8).min(u64::from(self.cache.stripe_count()));
+                    let stripe_of = |page| self.cache.stripe_of(PageKey { file: file.id, page });
+                    scratch.stripes.extend(pages.map(stripe_of));
                 }
                 Edit::Expect { offset, bytes, .. } => {
                     self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
@@ -670,10 +672,9 @@ enum Stripes<'a> {
 
 impl<'a> Stripes<'a> {
     fn lock(files: &'a PagedFiles, scratch: &mut Scratch) -> Stripes<'a> {
-        if let [piece] = scratch.pieces.as_slice() {
+        if let ([piece], []) = (scratch.pieces.as_slice(), scratch.stripes.as_slice()) {
             return Stripes::One(files.cache.lock(piece.stripe));
         }
-        scratch.stripes.clear();
         scratch.stripes.extend(scratch.pieces.iter().map(|piece| piece.stripe));
         scratch.stripes.sort_unstable();
         scratch.stripes.dedup();
