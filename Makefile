@@ -45,6 +45,7 @@ help:
 	@echo 'make uninstall       takes them away again'
 	@echo 'make bench           our engine beside its peers, see cbench/README.md'
 	@echo 'make schedules       the engine under a scheduler, longer: SCHEDULES=$(SCHEDULES) a test, SEED=a new one'
+	@echo 'make sanitize        the tests with threads, under the thread sanitizer: ROUNDS=$(ROUNDS) SEED=a new one'
 	@echo 'make soak            the crash test, longer: STATES=$(STATES) samples at each event, SEED=a new one'
 	@echo 'make header          writes include/diamonddb.h anew from src/ffi'
 	@echo 'make clean           removes target/'
@@ -261,9 +262,10 @@ test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET
 
 STATES ?= 200
 SCHEDULES ?= 20000
+ROUNDS ?= 4000
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 
-.PHONY: bench soak schedules
+.PHONY: bench soak schedules sanitize
 
 bench: $(SETUP)/rust $(SETUP)/tools-build
 	@echo '#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 \
@@ -278,3 +280,14 @@ soak: $(SETUP)/rust $(SETUP)/tools-build
 
 schedules: $(SETUP)/rust $(SETUP)/tools-build
 	DIAMOND_SEED=$(SEED) DIAMOND_SCHEDULES=$(SCHEDULES) $(SCHEDULED) -- --nocapture
+
+# The sanitizer must see into std as well, so std is built with it: from its source, by switches that a stable compiler
+# accepts under this name.
+SANITIZED := x86_64-unknown-linux-gnu
+
+sanitize: $(SETUP)/rust $(SETUP)/tools-build
+	@[ -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" ] || rustup component add rust-src \
+		|| { echo 'Missing: the source of std. Get it by: rustup component add rust-src' >&2; exit 1; }
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread --cfg tsan' TSAN_OPTIONS=history_size=7 \
+		DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=$(ROUNDS) $(CARGO) test -Zbuild-std --target $(SANITIZED) \
+		--target-dir $(TARGET)/sanitized --features simulation --test threads -- --test-threads 1 --nocapture

@@ -9,7 +9,8 @@ mod kit;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, ScanRange, Table};
+use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Records, ScanRange, Table};
+use kit::witness::{self, Board, Deed};
 use kit::{Folder, fetch, figure, numbers, packed, save, save_many, scanned, scanned_range};
 
 /// Records whose values move. Records 2n and 2n + 1 of the other table are pairs.
@@ -268,4 +269,149 @@ fn a_delete_beside_saves_never_takes_a_length_back() {
     let table = recovered.table("numbers").unwrap();
     assert_eq!((table.count().unwrap(), table.next_id().unwrap()), (4000, RecordId(7000)));
     assert_eq!(recovered.verify().unwrap().findings, []);
+}
+
+/// How many ids the table of witnesses may give.
+const WITNESSES: usize = 1 << 20;
+
+/// One owner's work: `rounds` commits of all kinds. Returns what each did.
+fn bear_witness(db: &Database, table: &Table, board: &Board, owner: u64, rounds: u64, seed: u64) -> Vec<Deed> {
+    let mut random = Random(seed << 8 | owner);
+    let (mut deeds, mut mine) = (Vec::new(), Vec::new());
+    for number in 1..=rounds {
+        board.begin(owner, number);
+        let record = witness::record(owner, number);
+        let some = |random: &mut Random, mine: &[u64]| mine[random.below(mine.len() as u64) as usize];
+        let deed = match random.below(16) {
+            0..5 => {
+                let id = table.save(witness::packed(&record)).unwrap();
+                Deed { ids: vec![id.0], deletes: false }
+            }
+            // So many that full pages go straight to the file.
+            5 => {
+                let count = 50 + random.below(200) as usize;
+                let bytes = record.repeat(count);
+                let many = Records { bytes: &bytes, stride: record.len(), nulls: None, null_stride: 0, count };
+                let first = table.save_many(many).unwrap().0;
+                Deed { ids: (first..first + count as u64).collect(), deletes: false }
+            }
+            6..11 if !mine.is_empty() => {
+                let id = some(&mut random, &mine);
+                table.replace(RecordId(id), witness::packed(&record)).unwrap();
+                Deed { ids: vec![id], deletes: false }
+            }
+            11 if mine.len() > 1 => {
+                let id = mine.swap_remove(random.below(mine.len() as u64) as usize);
+                table.delete(RecordId(id)).unwrap();
+                Deed { ids: vec![id], deletes: true }
+            }
+            _ => {
+                let mut batch = db.batch().unwrap();
+                let mut ids: Vec<u64> = (0..4).filter(|_| !mine.is_empty()).map(|_| some(&mut random, &mine)).collect();
+                for id in &ids {
+                    batch.replace(table, RecordId(*id), witness::packed(&record)).unwrap();
+                }
+                batch.save(table, witness::packed(&record)).unwrap();
+                batch.save(table, witness::packed(&record)).unwrap();
+                ids.extend(batch.commit(false).unwrap().ids.into_iter().map(|id| id.0));
+                Deed { ids, deletes: false }
+            }
+        };
+        board.acknowledge(owner, number, &deed);
+        if !deed.deletes {
+            mine.extend(&deed.ids);
+            mine.sort_unstable();
+            mine.dedup();
+        }
+        deeds.push(deed);
+    }
+    deeds
+}
+
+/// A table that is made, filled, renamed and dropped, again and again.
+fn come_and_go(db: &Database, rounds: u64) {
+    for round in 0..rounds {
+        let table = db.make_table("passing", &witness::schema()).unwrap();
+        let record = witness::record(0, round);
+        (0..round % 40).for_each(|_| assert!(table.save(witness::packed(&record)).is_ok()));
+        db.rename_table("passing", "gone soon").unwrap();
+        assert_eq!(witness::scan(&db.table("gone soon").unwrap(), false).len() as u64, round % 40);
+        db.drop_table("gone soon").unwrap();
+        assert!(matches!(table.save(witness::packed(&record)), Err(Error::NotFound(_))));
+    }
+}
+
+/// `DIAMOND_ROUNDS` is how many commits each writer makes, `DIAMOND_SEED` which ones.
+#[test]
+fn every_record_tells_who_wrote_it_when_and_nobody_reads_one_that_is_torn_stale_or_back_again() {
+    const OWNERS: u64 = 4;
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (rounds, seed) = (number("DIAMOND_ROUNDS", 400), number("DIAMOND_SEED", 53_664));
+    println!("DIAMOND_ROUNDS={rounds} DIAMOND_SEED={seed}");
+    let folder = Folder::new();
+    let options = options(Durability::Os);
+    let db = Database::open(folder.path(), &options).unwrap();
+    let table = db.make_table("witnesses", &witness::schema()).unwrap();
+    let board = Board::new(OWNERS as usize, WITNESSES);
+    let stop = AtomicBool::new(false);
+    let running = || !stop.load(Ordering::Relaxed);
+    let (deeds, scans) = std::thread::scope(|scope| {
+        let (db, table, board, running) = (&db, &table, &board, &running);
+        let work = |owner| move || bear_witness(db, table, board, owner, rounds, seed);
+        let writers: Vec<_> = (0..OWNERS).map(|owner| scope.spawn(work(owner))).collect();
+        let naming = scope.spawn(move || come_and_go(db, rounds / 8));
+        for reader in 0..8 {
+            scope.spawn(move || {
+                let mut random = Random(seed << 8 | 100 + reader);
+                while running() {
+                    let next = table.next_id().unwrap().0;
+                    if next > 0 {
+                        // The newest are the most contended.
+                        let back = if random.below(2) == 0 { next } else { next.min(20) };
+                        board.fetch(table, next - 1 - random.below(back));
+                    }
+                    std::thread::yield_now();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while running() {
+                db.checkpoint().unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let scanning = scope.spawn(move || {
+            let mut scans = Vec::new();
+            while running() && scans.len() < 40 {
+                let floors = board.floors();
+                scans.push((floors, witness::scan(table, scans.len() % 2 == 1)));
+            }
+            scans
+        });
+        let writers: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+        let named = naming.join();
+        stop.store(true, Ordering::Relaxed);
+        named.unwrap();
+        let deeds: Vec<Vec<Deed>> = writers.into_iter().map(|deeds| deeds.unwrap()).collect();
+        (deeds, scanning.join().unwrap())
+    });
+    assert!(!scans.is_empty());
+    for (floors, found) in &scans {
+        witness::assert_is_cut(found, &deeds, floors);
+    }
+    assert!(figure(&db, "checkpoints") > 10, "many checkpoints ran");
+    let all = vec![rounds; OWNERS as usize];
+    let is_right = |db: &Database| {
+        let found = witness::scan(&db.table("witnesses").unwrap(), false);
+        witness::assert_is_cut(&found, &deeds, &all);
+        assert_eq!(db.tables().unwrap().len(), 1);
+        assert_eq!(db.verify().unwrap().findings, []);
+    };
+    is_right(&db);
+    db.flush().unwrap();
+    let killed = folder.copy();
+    db.close().unwrap();
+    for folder in [folder, killed] {
+        is_right(&Database::open(folder.path(), &options).unwrap());
+    }
 }

@@ -431,17 +431,16 @@ impl PagedFiles {
     pub(super) fn bring_in(&self, file: &Arc<PagedFile>, page: u64) -> Result<()> {
         let entry = file.entry(page)?;
         let version = entry.version();
-        let mut frame = file.pool.take()?;
+        let mut bytes = page_buffer(file.page_size)?;
         let on_disk = page < file.disk_pages.load(Ordering::Acquire);
         if on_disk {
             // Verified also where it was before: what rotted since must not get a new sum.
-            match file.load_verified(page, frame.bytes_mut()) {
+            match file.load_verified(page, &mut bytes) {
                 Err(_) if entry.version() != version => return Ok(()),
                 other => other?,
             }
-        } else {
-            frame.bytes_mut().fill(0);
         }
+        let frame = file.pool.frame(&bytes)?;
         let key = PageKey { file: file.id, page };
         let mut stripe = self.cache.lock(self.cache.stripe_of(key));
         let still = entry.version() == version || version == 0 && entry.version() == 1;

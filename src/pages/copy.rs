@@ -14,9 +14,9 @@
 //! 1. Bytes of an installed frame change only through `PageEntry::write`, under the page's stripe lock.
 //! 2. Memory that a reader may still be copying from stays readable: frames return to a pool whose memory is
 //!    unmapped only with the last file that uses it, and mappings are kept until their file is dropped.
-//! 3. A copy that races with a write is made by instructions that the compiler does not see into (or, under Miri,
-//!    by atomic bytes), so that the race has no meaning in the language; its result is used only if the version
-//!    stood still.
+//! 3. Frames are written and read through `copy` alone. A copy that races with a write is made by instructions that
+//!    the compiler does not see into (or, where a tool must see them, by atomic bytes), so that the race has no
+//!    meaning in the language; its result is used only if the version stood still.
 
 #![allow(unsafe_code)]
 
@@ -232,13 +232,6 @@ unsafe impl Send for Frame {}
 unsafe impl Sync for Frame {}
 
 impl Frame {
-    /// Its bytes.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the pool gave `page_size` bytes to this frame alone. A reader that still copies from the frame's
-        // former life reads through `copy` and throws the result away.
-        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.pool.page_size) }
-    }
-
     fn into_raw(self) -> NonNull<u8> {
         let mut frame = std::mem::ManuallyDrop::new(self);
         // SAFETY: the frame itself is not dropped, so its pool is dropped here once. Whoever retires the frame
@@ -277,14 +270,23 @@ impl FramePool {
         FramePool { page_size, state: Mutex::default() }
     }
 
-    /// A frame with unspecified bytes.
-    pub fn take(self: &Arc<FramePool>) -> Result<Frame> {
-        let mut state = self.state.lock();
-        if state.free.is_empty() {
-            self.grow(&mut state)?;
-        }
-        let Free(bytes) = state.free.pop().expect("a chunk has at least one frame");
-        Ok(Frame { bytes, pool: Arc::clone(self) })
+    /// A frame that holds these bytes, a page of them.
+    pub fn frame(self: &Arc<FramePool>, bytes: &[u8]) -> Result<Frame> {
+        assert!(bytes.len() == self.page_size, "a frame holds one page");
+        let frame = {
+            let mut state = self.state.lock();
+            if state.free.is_empty() {
+                self.grow(&mut state)?;
+            }
+            let Free(bytes) = state.free.pop().expect("a chunk has at least one frame");
+            Frame { bytes, pool: Arc::clone(self) }
+        };
+        // A reader may still be copying from the frame's former life. Whatever it sees of these bytes, it sees the
+        // step of the version that ended that life as well.
+        fence(Ordering::Release);
+        // SAFETY: the pool gave `page_size` bytes to this frame alone; readers that race are those of rule 3.
+        unsafe { copy(bytes.as_ptr(), frame.bytes.as_ptr(), bytes.len()) };
+        Ok(frame)
     }
 
     fn grow(&self, state: &mut PoolState) -> Result<()> {
@@ -431,9 +433,7 @@ mod tests {
     fn readers_never_see_half_of_a_change() {
         let pool = Arc::new(FramePool::new(512));
         let entry = PageEntry::default();
-        let mut frame = pool.take().expect("memory");
-        frame.bytes_mut().fill(0);
-        entry.install(frame);
+        entry.install(pool.frame(&[0; 512]).expect("memory"));
         let mapping = Mapping::default();
         let rounds = if cfg!(miri) { 50 } else { 100_000 };
         std::thread::scope(|scope| {

@@ -34,7 +34,7 @@ use super::cache::{Cache, PageKey};
 use super::file::{Descriptors, FileImage, FileShared, LENGTH_LIMIT, PagedFile};
 use super::redo::{Redo, sums_of};
 use super::root::{MANIFEST, Root};
-use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles};
+use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles, page_buffer};
 
 /// What a folder holds before it is a database.
 pub struct NewDatabase;
@@ -405,19 +405,16 @@ impl Replaying<'_> {
             return Ok(());
         }
         let key = PageKey { file: file.id, page };
-        let mut frame = file.pool.take()?;
-        let bytes = frame.bytes_mut();
-        if page >= file.disk_pages.load(Ordering::Acquire) {
-            bytes.fill(0);
-        } else {
-            file.load(page, bytes)?;
-            if page_sum(file.id.0, page, bytes) != file.stored_sum(page)? {
+        let mut bytes = page_buffer(file.page_size)?;
+        if page < file.disk_pages.load(Ordering::Acquire) {
+            file.load(page, &mut bytes)?;
+            if page_sum(file.id.0, page, &bytes) != file.stored_sum(page)? {
                 let lines = self.survey.logged.get(&key).cloned().unwrap_or_default();
                 self.next_line = lines.iter().map(|(line, _)| *line).min().unwrap_or(0).min(self.next_line);
                 self.suspects.insert(key, lines);
             }
         }
-        entry.install(frame);
+        entry.install(file.pool.frame(&bytes)?);
         let meta = file.metas.get_or_make(page)?;
         meta.epoch.store(REPLAY_EPOCH, Ordering::Relaxed);
         meta.listed.store(REPLAY_EPOCH, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 pub mod meddler;
 pub mod writer;
+pub mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
