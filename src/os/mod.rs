@@ -42,6 +42,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes a folder; one that is there already is an error of kind `AlreadyExists`.
     fn make_folder(&self, name: &str) -> io::Result<()>;
+    /// Removes an empty folder, where the disk can do that.
+    fn remove_folder(&self, _name: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// The names in a folder (`""` is the database folder itself), in no order.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Makes the names in a folder durable (`""` is the database folder itself).
@@ -90,6 +94,8 @@ pub enum Open {
     Write,
     /// For reading and writing; made if it is not there; emptied if it is.
     Create,
+    /// For reading and writing; made now. One that is there already is an error of kind `AlreadyExists`.
+    New,
 }
 
 /// Fills `bytes` from `offset`; bytes beyond the end of the file are `UnexpectedEof`.

@@ -82,6 +82,7 @@ impl RealDisk {
             Open::Write => libc::O_RDWR,
             // Not emptied by the opening itself: first we look at what was opened.
             Open::Create => libc::O_RDWR | libc::O_CREAT,
+            Open::New => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
         };
         // Without O_NONBLOCK the opening of a pipe would wait. For regular files it means nothing.
         let file = File::from(open_at(folder.as_fd(), &name, access | libc::O_NONBLOCK)?);
@@ -170,6 +171,12 @@ impl Disk for RealDisk {
         let (folder, name) = self.locate(name)?;
         // SAFETY: the descriptor is open and the name ends in a NUL, until the call returns.
         check(unsafe { libc::mkdirat(folder.as_fd().as_raw_fd(), name.as_ptr(), 0o777) })
+    }
+
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        let (folder, name) = self.locate(name)?;
+        // SAFETY: the descriptor is open and the name ends in a NUL, until the call returns.
+        check(unsafe { libc::unlinkat(folder.as_fd().as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) })
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {

@@ -77,6 +77,21 @@ fn creating_empties_a_file_that_is_there() {
 }
 
 #[test]
+fn a_new_file_is_made_by_one_alone_and_only_an_empty_folder_is_removed() {
+    let disk = Fresh::new();
+    write_all_at(&*disk.open("1", Open::New).unwrap(), b"mine", 0).unwrap();
+    assert_eq!(disk.open("1", Open::New).err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
+    assert_eq!(disk.open("1", Open::Read).unwrap().size().unwrap(), 4);
+    disk.make_folder("data").unwrap();
+    drop(disk.open("data/1", Open::New).unwrap());
+    assert_eq!(error_number(disk.remove_folder("data")), Some(libc::ENOTEMPTY));
+    disk.remove("data/1").unwrap();
+    disk.remove_folder("data").unwrap();
+    assert_eq!(disk.list("").unwrap(), ["1"]);
+    assert_eq!(error_number(disk.remove_folder("1")), Some(libc::ENOTDIR));
+}
+
+#[test]
 fn a_symbolic_link_is_refused_as_file_and_as_folder() {
     let disk = Fresh::new();
     disk.make_folder("real").unwrap();

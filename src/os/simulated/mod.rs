@@ -174,8 +174,10 @@ impl SimulatedDisk {
 impl Disk for SimulatedDisk {
     fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
-        state.call(if how == Open::Create { Call::Change } else { Call::Look })?;
+        let may_make = matches!(how, Open::Create | Open::New);
+        state.call(if may_make { Call::Change } else { Call::Look })?;
         let inode = match state.find(name)? {
+            Some(_) if how == Open::New => return Err(error(libc::EEXIST)),
             Some(Entry::Folder) => return Err(error(libc::EISDIR)),
             Some(Entry::File(inode)) => {
                 if how == Open::Create && state.world.inodes[&inode].cache.size > 0 {
@@ -183,7 +185,7 @@ impl Disk for SimulatedDisk {
                 }
                 inode
             }
-            None if how == Open::Create => {
+            None if may_make => {
                 let inode = state.world.next_inode();
                 state.record(Event::Create { path: name.into(), inode });
                 inode

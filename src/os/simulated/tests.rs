@@ -45,6 +45,17 @@ fn once(at: u64, kind: FailKind) -> Failure {
 }
 
 #[test]
+fn a_new_file_is_made_by_one_alone() {
+    let (disk, _) = with_file(b"old");
+    for name in ["1", "2"] {
+        let first = disk.open(name, Open::New).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(first, if name == "1" { Err(io::ErrorKind::AlreadyExists) } else { Ok(()) });
+    }
+    assert!(disk.open("2", Open::New).is_err());
+    assert_eq!(content(&disk, "1"), Some(b"old".to_vec()));
+}
+
+#[test]
 fn an_unsynced_write_may_vanish_and_a_synced_one_may_not() {
     let (disk, file) = with_file(b"old");
     write_all_at(&*file, b"new", 0).unwrap();
