@@ -123,6 +123,12 @@ impl Error {
         Error::Corrupt(format!("{name} is damaged: {what}").into())
     }
 
+    /// The folder `name` is held by another process, whose id is not always known.
+    pub(crate) fn locked(name: &str, holder: Option<u32>) -> Error {
+        let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+        Error::Locked(format!("{name} is held by {who}").into())
+    }
+
     /// The same error, its sentence after another text.
     pub(crate) fn with_prefix(self, prefix: &str) -> Error {
         let make = match &self {

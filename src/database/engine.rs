@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskLock, ForkMark, Open};
-use crate::pages::{NewDatabase, PagedFiles};
+use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
 use crate::table::{KIND_TABLE, Schema, TableFile};
 
 use super::options::OpenOptions;
@@ -37,30 +37,17 @@ pub struct Engine {
 impl Engine {
     /// Locks the folder, makes a database in it if there is none, and recovers it if it was not closed.
     pub fn open(disk: Arc<dyn Disk>, options: &OpenOptions, mark: ForkMark) -> Result<Arc<Engine>> {
-        let name = disk.describe();
-        let found = match disk.open("MANIFEST", Open::Read) {
-            Ok(_) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::io("open", "MANIFEST", &error)),
-        };
+        let may_make = !options.must_exist && !options.read_only;
+        let found = is_database(&*disk, may_make)?;
         if !found {
-            if options.must_exist || options.read_only {
-                return Err(Error::NotFound(format!("there is no database in {name}").into()));
-            }
-            refuse_strangers(&*disk)?;
-            match disk.open("LOCK", Open::Write) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    disk.open("LOCK", Open::Create).map_err(|error| Error::allocation("make", "LOCK", &error))?;
-                }
-                other => drop(other.map_err(|error| Error::io("open", "LOCK", &error))?),
+            match disk.open("LOCK", Open::New) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                other => drop(other.map_err(|error| Error::allocation("make", "LOCK", &error))?),
             }
         }
         let lock = take_lock(&*disk, options.read_only)?;
         // Another process may have made it between the look and the lock.
-        if !found
-            && matches!(disk.open("MANIFEST", Open::Read), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
-        {
-            refuse_strangers(&*disk)?;
+        if !found && !is_database(&*disk, may_make)? {
             NewDatabase::make(&*disk)?;
         }
         let files = PagedFiles::open(disk, options.page_options()?)?;
@@ -208,24 +195,36 @@ impl Engine {
 }
 
 fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
-    match disk.lock(!read_only).map_err(|error| Error::io("lock", "LOCK", &error))? {
-        Ok(lock) => Ok(lock),
-        Err(holder) => {
-            let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-            Err(Error::Locked(format!("{} is held by {who}", disk.describe()).into()))
+    disk.lock(!read_only)
+        .map_err(|error| Error::io("lock", "LOCK", &error))?
+        .map_err(|holder| Error::locked(&disk.describe(), holder))
+}
+
+/// True if the folder holds a database, false if one may be made there; an error in all other cases.
+fn is_database(disk: &dyn Disk, may_make: bool) -> Result<bool> {
+    if has_manifest(disk)? {
+        return Ok(true);
+    }
+    let name = disk.describe();
+    let strangers = NewDatabase::strangers(disk)?;
+    if strangers.iter().any(|stranger| stranger == UNFINISHED) {
+        return Err(unfinished_backup(disk));
+    }
+    match strangers.first() {
+        _ if !may_make => Err(Error::NotFound(format!("there is no database in {name}").into())),
+        None => Ok(false),
+        Some(stranger) => {
+            let text = format!("{name} is no database and not empty: there is {stranger}; name an empty folder");
+            Err(Error::Format(text.into()))
         }
     }
 }
 
-/// A folder with other things in it is not made a database.
-fn refuse_strangers(disk: &dyn Disk) -> Result<()> {
-    match NewDatabase::strangers(disk)?.as_slice() {
-        [] => Ok(()),
-        [stranger, ..] => {
-            let name = disk.describe();
-            let text = format!("{name} is no database and not empty: there is {stranger}; name an empty folder");
-            Err(Error::Format(text.into()))
-        }
+fn has_manifest(disk: &dyn Disk) -> Result<bool> {
+    match disk.open("MANIFEST", Open::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("open", "MANIFEST", &error)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A [`Database`] is one opening of an engine; a second opening of the same folder in the process shares the engine.
 //! What hangs on an opening (tables, cursors, batches) answers `Closed` once it was closed.
 
+mod backup;
 mod batch;
 mod engine;
 mod options;
@@ -12,6 +13,7 @@ mod table;
 mod upkeep;
 mod verify;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +116,30 @@ impl Database {
     pub fn verify(&self) -> Result<VerifyReport> {
         let _reading_files = self.session.write()?;
         verify::verify(self.engine())
+    }
+
+    /// Copies the database, as it is now, to the folder `target`, which must be empty or not there yet. Commits,
+    /// checkpoints and whatever else go on meanwhile, and are not in the copy; only the old pages that it still needs
+    /// count as memory, as they do for a scan. The copy is a database of its own, cleanly closed.
+    ///
+    /// `progress` is told how many bytes of pages are copied, and of how many, first and last of all among others;
+    /// `Break` calls the backup off: `Cancelled`. It runs on this thread, under no lock.
+    ///
+    /// `Corrupt` names a page that does not match its checksum. After any error the target is as before, as far as
+    /// the disk allows; what a crash leaves there is refused by every opening, unless the copy is whole.
+    pub fn backup(
+        &self,
+        target: impl AsRef<Path>,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let _copying = self.session.write()?;
+        backup::to_folder(self.engine(), self.session.folder(), target.as_ref(), &mut progress)
+    }
+
+    /// Copies the database to a disk of the caller's, which must be empty.
+    pub fn backup_on(&self, target: &dyn Disk, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<()> {
+        let _copying = self.session.write()?;
+        self.engine().files.backup(target, &mut progress)
     }
 
     /// Figures since opening, as a JSON object.

@@ -37,6 +37,8 @@ struct Shared {
 /// One opening of a database.
 pub struct Session {
     engine: Arc<Engine>,
+    /// The folder, where it is a real one that was opened by its path.
+    folder: Option<FileIdentity>,
     shared: Arc<Mutex<Shared>>,
     mark: ForkMark,
     closed: AtomicBool,
@@ -74,16 +76,22 @@ impl Session {
             );
             return Err(Error::Unsupported(text.into()));
         }
-        let shared = Arc::clone(ENGINES.lock().entry(disk.identity()).or_default());
-        Session::enter(shared, options, Arc::new(disk))
+        let folder = disk.identity();
+        let shared = Arc::clone(ENGINES.lock().entry(folder).or_default());
+        Session::enter(shared, Some(folder), options, Arc::new(disk))
     }
 
     /// Opens an engine of its own on a disk.
     pub fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Arc<Session>> {
-        Session::enter(Arc::default(), options, disk)
+        Session::enter(Arc::default(), None, options, disk)
     }
 
-    fn enter(shared: Arc<Mutex<Shared>>, options: &OpenOptions, disk: Arc<dyn Disk>) -> Result<Arc<Session>> {
+    fn enter(
+        shared: Arc<Mutex<Shared>>,
+        folder: Option<FileIdentity>,
+        options: &OpenOptions,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Arc<Session>> {
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let mut entry = shared.lock();
         // An engine that a fork copied from the parent is not this process's.
@@ -106,12 +114,18 @@ impl Session {
         };
         entry.sessions += 1;
         drop(entry);
-        Ok(Arc::new(Session { engine, shared, mark, closed: AtomicBool::new(false), writes: CachePadded::default() }))
+        let (closed, writes) = (AtomicBool::new(false), CachePadded::default());
+        Ok(Arc::new(Session { engine, folder, shared, mark, closed, writes }))
     }
 
     /// The engine, whether or not the session is closed.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The folder's identity, where it was opened by its path.
+    pub fn folder(&self) -> Option<FileIdentity> {
+        self.folder
     }
 
     /// Admits a read.

@@ -39,6 +39,8 @@ struct Work {
     files: BTreeMap<FileId, Arc<PagedFile>>,
     /// Files that were dropped before the cut, whose frames can go.
     dropped: Vec<Arc<PagedFile>>,
+    /// Those that a backup still copies, which stay as they are.
+    kept: Vec<FileId>,
     next_file: u32,
     /// Dirty pages as of the cut, ascending.
     pages: Vec<PageKey>,
@@ -94,17 +96,18 @@ impl PagedFiles {
     }
 
     /// True if something was committed since the last checkpoint, or replayed, or if writers brought in much that
-    /// they did not change.
+    /// they did not change, or if a backup has let go of a file that was dropped.
     pub(super) fn is_changed(&self) -> bool {
         self.wal.commits() != self.settled.load(Ordering::Acquire)
             || self.shared.dirty_bytes.load(Ordering::Relaxed) >= self.options.dirty_soft
+            || self.lock_catalog().dropped.iter().any(|file| !file.is_held())
     }
 
     /// Draws the cut and lists what is dirty.
     fn begin_checkpoint(&self) -> Result<Work> {
         let before = self.wal.checkpoint_epoch();
         let mut images = Vec::new();
-        let (cut, files, dropped, next_file) = loop {
+        let (cut, files, dropped, kept, next_file) = loop {
             self.wal.prepare_cut()?;
             let mut catalog = self.lock_catalog();
             images.reserve(catalog.files.len());
@@ -113,8 +116,10 @@ impl PagedFiles {
                 images.extend(catalog.files.values().map(|file| file.image()));
             })?;
             if let Some(cut) = cut {
-                let dropped = std::mem::take(&mut catalog.dropped);
-                break (cut, catalog.files.clone(), dropped, catalog.next);
+                // Nobody begins to hold a file that was dropped.
+                let dropped: Vec<_> = catalog.dropped.extract_if(.., |file| !file.is_held()).collect();
+                let kept = catalog.dropped.iter().map(|file| file.id).collect();
+                break (cut, catalog.files.clone(), dropped, kept, catalog.next);
             }
         };
         self.settled.store(cut.commits, Ordering::Release);
@@ -135,7 +140,7 @@ impl PagedFiles {
         }
         pages.sort_unstable();
         let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
-        Ok(Work { cut, images, files, dropped, next_file, pages, visitors, full_pages, logged: 0 })
+        Ok(Work { cut, images, files, dropped, kept, next_file, pages, visitors, full_pages, logged: 0 })
     }
 
     fn carry_out(&self, work: &mut Work) -> Result<()> {
@@ -181,7 +186,8 @@ impl PagedFiles {
         self.wal.recycle(work.cut.segment)?;
         // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
         // though it be dropped by now, since a crash may still take the drop back.
-        self.remove_files_without_entry(work.next_file, |id| work.files.contains_key(&id))
+        let is_needed = |id| work.files.contains_key(&id) || work.kept.contains(&id);
+        self.remove_files_without_entry(work.next_file, is_needed)
     }
 
     /// A sync that fails is no commit of the caller's with an unknown outcome: others hear of theirs themselves.
@@ -378,7 +384,7 @@ impl PagedFiles {
 
 impl PagedFile {
     /// The file as of a cut. Under the wal's lock, and the catalog's.
-    fn image(&self) -> FileImage {
+    pub(super) fn image(&self) -> FileImage {
         FileImage {
             id: self.id,
             kind: self.kind,
@@ -410,8 +416,7 @@ impl PageRun {
         let (data, sums) = handles.map_err(|error| std::io::Error::other(error.to_string()))?;
         let page_size = self.file.page_size;
         let pages: Vec<(u64, &[u8])> = (self.first..).zip(self.bytes.chunks_exact(page_size)).collect();
-        // Pages without a record give their blocks back, except where the next record goes: its room is reserved.
-        let is_hole = |(number, page): &(u64, &[u8])| *number < self.full && page.iter().all(|byte| *byte == 0);
+        let is_hole = |(number, page): &(u64, &[u8])| is_hole(*number, self.full, page);
         for run in pages.chunk_by(|page, next| is_hole(page) == is_hole(next)) {
             let (first, _) = run[0];
             let at = (first - self.first) as usize * page_size;
@@ -425,6 +430,12 @@ impl PageRun {
         }
         write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first)
     }
+}
+
+/// Pages without a record give their blocks back, except where the next record goes: its room is reserved. `full` is
+/// how many pages of the file lie wholly below its length.
+pub(super) fn is_hole(page: u64, full: u64, bytes: &[u8]) -> bool {
+    page < full && bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Writes bytes with what surrounds them in their first and last block: a write of whole blocks needs no read by

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
-use crate::os::sync::{AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
+use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 
 use super::copy::{FramePool, Mapping, PageEntry, Seen, Source};
@@ -70,6 +70,8 @@ pub struct PagedFile {
     pub(super) mapping: Mapping,
     pub(super) pool: Arc<FramePool>,
     pub(super) dropped: AtomicBool,
+    /// How many backups copy the file.
+    pub(super) holders: AtomicU32,
     /// Sums of pages that were written past the length, until a checkpoint puts them into the sum file.
     pub(super) late_sums: Mutex<BTreeMap<u64, u64>>,
     /// Held while blocks that two pages share are read and written.
@@ -187,6 +189,7 @@ impl PagedFile {
             mapping: Mapping::default(),
             pool,
             dropped: AtomicBool::new(false),
+            holders: AtomicU32::new(0),
             late_sums: Mutex::default(),
             writing: Mutex::new(()),
             handles: Mutex::new(Handles { made: disk_pages > 0, ..Handles::default() }),

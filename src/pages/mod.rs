@@ -13,6 +13,7 @@
 //!    checkpoints follow one another.
 //! 5. Lock order: checkpoint, catalog, tails by file number, stripes ascending, wal, live cuts.
 
+mod backup;
 mod cache;
 mod checkpoint;
 mod commit;
@@ -32,6 +33,7 @@ use crate::os::Bell;
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
 use crate::wal::{Durability, Need, Wal, WalOptions};
 
+pub use backup::{Progress, UNFINISHED, unfinished_backup};
 use cache::Cache;
 pub use commit::{Edit, Outcome};
 use copy::FramePool;

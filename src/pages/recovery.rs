@@ -44,12 +44,7 @@ impl NewDatabase {
 
     /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock.
     pub fn make(disk: &dyn Disk) -> Result<()> {
-        for folder in ["wal", "data"] {
-            match disk.make_folder(folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                other => other.map_err(|error| Error::allocation("make the folder", folder, &error))?,
-            }
-        }
+        make_folders(disk)?;
         let mut uuid = [0; 16];
         disk.entropy(&mut uuid);
         let mut blocks = Manifest::first(uuid).encode();
@@ -77,6 +72,19 @@ impl NewDatabase {
         }
         Ok(strangers)
     }
+}
+
+/// Makes the folders of a database.
+pub(super) fn make_folders(disk: &dyn Disk) -> Result<()> {
+    for folder in ["wal", "data"] {
+        match disk.make_folder(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(|error| {
+                Error::allocation("make the folder", &format!("{}/{folder}", disk.describe()), &error)
+            })?,
+        }
+    }
+    Ok(())
 }
 
 impl PagedFiles {

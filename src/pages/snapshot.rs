@@ -13,7 +13,8 @@ use super::file::PagedFile;
 /// A line between two commits. While it lives, the page images that it can see are kept.
 pub struct Snapshot {
     files: Arc<PagedFiles>,
-    epoch: u64,
+    /// The last epoch before the line.
+    pub(super) epoch: u64,
 }
 
 impl Drop for Snapshot {

@@ -4,8 +4,8 @@
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
 pub mod meddler;
-pub mod writer;
 pub mod witness;
+pub mod writer;
 
 use std::collections::BTreeMap;
 use std::fs;
