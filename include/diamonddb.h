@@ -196,6 +196,14 @@ enum {
     DIAMOND_OPEN_READ_WITH_PREAD = 16,
 };
 
+/**
+ * What diamond_backup_options.progress returns to go on. It is not 0, so that a callback that failed halfway, as a
+ * script's may, never says it by accident.
+ */
+enum {
+    DIAMOND_BACKUP_GO_ON = 20302,
+};
+
 /** An open database. */
 typedef struct diamond_db diamond_db;
 
@@ -221,6 +229,25 @@ typedef struct diamond_options {
     /** Bytes at error, the final NUL included. */
     size_t error_size;
 } diamond_options;
+
+/** How to back up. All zeros but struct_size are the defaults. */
+typedef struct diamond_backup_options {
+    size_t struct_size;
+    /** None yet: 0. */
+    uint64_t flags;
+    /**
+     * If not NULL, called before the first page is copied, after the last, and every few megabytes between, on the
+     * thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_BACKUP_GO_ON;
+     * whatever else calls the backup off. It must not use this database, nor throw or jump out.
+     */
+    int32_t (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
+    /** Handed to progress. */
+    void *context;
+    /** If not NULL, a failing diamond_backup copies its sentence here. */
+    char *error;
+    /** Bytes at error, the final NUL included. */
+    size_t error_size;
+} diamond_backup_options;
 
 /**
  * Opens the database in the folder at path, and makes both where they are missing. path is the bytes of a file
@@ -274,6 +301,22 @@ diamond_status diamond_wait_durable(diamond_db *db, uint64_t lsn, uint32_t timeo
  * CORRUPT: there are findings; the report comes out nevertheless.
  */
 diamond_status diamond_verify(diamond_db *db, char **report, size_t *size);
+
+/**
+ * Copies the database, as it is now, to the folder at path, which must be empty or not there yet and lie outside the
+ * database's own. Commits, checkpoints and all else go on meanwhile and are not in the copy; pages that it still
+ * needs while they change count as changed memory. What the copy holds is durable in the database, too. The copy is a
+ * database of its own, cleanly closed. options may be NULL.
+ *
+ * After an error the folder is as it was, as far as the disk allows. What a crash leaves there is refused by
+ * diamond_open, unless the copy is whole.
+ *
+ * CANCELLED: progress did not return DIAMOND_BACKUP_GO_ON. CORRUPT: a page does not match its checksum; the sentence
+ * names it. INVALID: the folder is not empty, or lies in the database's. LOCKED: another backup goes there. FULL, IO:
+ * the disk of the copy, or the database's. FORMAT: the folder holds a backup that was not finished; remove it.
+ */
+diamond_status diamond_backup(diamond_db *db, const char *path, size_t path_size,
+    const diamond_backup_options *options);
 
 /** What the database has done and holds, as a JSON object in json. Its keys may grow with versions. */
 diamond_status diamond_stats(diamond_db *db, char **json, size_t *size);

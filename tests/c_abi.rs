@@ -113,6 +113,11 @@ fn threads_share_handles_in_c() {
 }
 
 #[test]
+fn a_database_is_backed_up_from_c() {
+    works("backup.c");
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     works("errors.c");
 }

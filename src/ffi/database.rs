@@ -1,7 +1,9 @@
 //! Database
 
+use std::cell::Cell;
 use std::ffi::{OsStr, c_char, c_void};
 use std::mem::offset_of;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -176,10 +178,19 @@ fn checked_path<'a>(call: &Call, path: &'a [u8]) -> Result<&'a OsStr> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_close(db: *mut diamond_db) -> diamond_status {
     guard("diamond_close", |call| {
+        // Closing would wait for the backup, which waits for its callback, which is here.
+        if !db.is_null() && BACKED_UP.get() == db {
+            return Err(call.misuse("db", "is being backed up by this thread: its progress callback must not close it"));
+        }
         // SAFETY: the conventions.
         let db = unsafe { call.take(db, "db")? };
         db.map_or(Ok(()), Database::close)
     })
+}
+
+thread_local! {
+    /// The database whose backup is calling out on this thread.
+    static BACKED_UP: Cell<*mut diamond_db> = const { Cell::new(std::ptr::null_mut()) };
 }
 
 /// Makes all that was committed before the call durable against a power cut, whatever the durability.
@@ -272,6 +283,93 @@ fn judge(report: &VerifyReport) -> Result<()> {
     let Some(first) = report.findings.first() else { return Ok(()) };
     let count = report.findings.len();
     Err(Error::Corrupt(format!("{count} findings, the first in {}: {}", first.file, first.message).into()))
+}
+
+/// What diamond_backup_options.progress returns to go on. It is not 0, so that a callback that failed halfway, as a
+/// script's may, never says it by accident.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum anonymous_backup {
+    DIAMOND_BACKUP_GO_ON = 0x4f4e,
+}
+
+/// How to back up. All zeros but struct_size are the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct diamond_backup_options {
+    pub struct_size: usize,
+    /// None yet: 0.
+    pub flags: u64,
+    /// If not NULL, called before the first page is copied, after the last, and every few megabytes between, on the
+    /// thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_BACKUP_GO_ON;
+    /// whatever else calls the backup off. It must not use this database, nor throw or jump out.
+    pub progress: Option<unsafe extern "C" fn(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32>,
+    /// Handed to progress.
+    pub context: *mut c_void,
+    /// If not NULL, a failing diamond_backup copies its sentence here.
+    pub error: *mut c_char,
+    /// Bytes at error, the final NUL included.
+    pub error_size: usize,
+}
+
+// SAFETY: as the trait asks; 0 and NULL are values of numbers, pointers and optional functions.
+unsafe impl Struct for diamond_backup_options {
+    const NAME: &'static str = "diamond_backup_options";
+    const REQUIRED_SIZE: usize = offset_of!(diamond_backup_options, progress);
+}
+
+/// Copies the database, as it is now, to the folder at path, which must be empty or not there yet and lie outside the
+/// database's own. Commits, checkpoints and all else go on meanwhile and are not in the copy; pages that it still
+/// needs while they change count as changed memory. What the copy holds is durable in the database, too. The copy is a
+/// database of its own, cleanly closed. options may be NULL.
+///
+/// After an error the folder is as it was, as far as the disk allows. What a crash leaves there is refused by
+/// diamond_open, unless the copy is whole.
+///
+/// CANCELLED: progress did not return DIAMOND_BACKUP_GO_ON. CORRUPT: a page does not match its checksum; the sentence
+/// names it. INVALID: the folder is not empty, or lies in the database's. LOCKED: another backup goes there. FULL, IO:
+/// the disk of the copy, or the database's. FORMAT: the folder holds a backup that was not finished; remove it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn diamond_backup(
+    db: *mut diamond_db,
+    path: *const c_char,
+    path_size: usize,
+    options: *const diamond_backup_options,
+) -> diamond_status {
+    guard("diamond_backup", |call| {
+        // SAFETY: the conventions.
+        let (options, database, path) = unsafe {
+            let options = read_backup_options(call, options)?;
+            (options, call.handle(db, "db")?, call.slice(path.cast::<u8>(), path_size, "path")?)
+        };
+        let progress = |done, total| {
+            let Some((progress, context)) = options else { return ControlFlow::Continue(()) };
+            let outer = BACKED_UP.replace(db);
+            // SAFETY: the conventions: the caller's function may be called with the caller's context during the call.
+            let answer = unsafe { progress(context, done, total) };
+            BACKED_UP.set(outer);
+            let goes_on = answer == anonymous_backup::DIAMOND_BACKUP_GO_ON as i32;
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        database.backup(checked_path(call, path)?, progress)
+    })
+}
+
+/// A callback, and what it is handed.
+type Told = (unsafe extern "C" fn(*mut c_void, u64, u64) -> i32, *mut c_void);
+
+unsafe fn read_backup_options(call: &mut Call, options: *const diamond_backup_options) -> Result<Option<Told>> {
+    if options.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise is ours; the options name their error buffer.
+    let given = unsafe {
+        let given = call.read(options, "options")?;
+        call.tell(given.error, given.error_size);
+        given
+    };
+    call.check_flags(given.flags, 0, "options->flags")?;
+    Ok(given.progress.map(|progress| (progress, given.context)))
 }
 
 /// What the database has done and holds, as a JSON object in json. Its keys may grow with versions.
