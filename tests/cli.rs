@@ -549,6 +549,66 @@ fn a_database_that_another_process_writes_to_has_the_exit_code_4() {
 }
 
 #[test]
+fn a_backup_is_a_database_like_the_first_which_is_not_written_to() {
+    let scratch = Scratch::with_squares(100_000);
+    // As a kill leaves it, with all to recover.
+    let open = diamonddb::Database::open(scratch.path("db"), &diamonddb::OpenOptions::default()).unwrap();
+    open.table("rows").unwrap().save_json(r#"{"number": 7, "square": 50}"#).unwrap();
+    let copied = Command::new("cp").arg("-r").args([scratch.path("db"), scratch.path("killed")]).status().unwrap();
+    assert!(copied.success());
+    drop(open);
+    for (source, target) in [("db", "one"), ("killed", "two"), ("one", "three")] {
+        let before = files(&scratch.path(source));
+        let answer = scratch.run(&["backup", source, target]).succeeds().says("Backed up 1 table, ");
+        assert_eq!(answer.out, "");
+        assert!(answer.err.trim_end().ends_with(&format!(" to {target}.")), "{answer:?}");
+        assert!(files(&scratch.path(source)) == before, "{source} is as it was");
+        let rows = scratch.run(&["scan", target, "rows", "--format", "csv"]).succeeds().out;
+        assert_eq!(rows.lines().count(), 100_002);
+        assert!(rows.ends_with("100000,7,50\n"), "{}", &rows[rows.len() - 40..]);
+        scratch.run(&["verify", target]).succeeds();
+    }
+    assert_eq!(scratch.run(&["backup", "db", "quiet", "--quiet"]).succeeds().err, "");
+}
+
+/// Names and bytes of all files below a folder.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_backup_that_cannot_be_says_why_and_leaves_nothing() {
+    let scratch = Scratch::with_squares(20_000);
+    scratch.run(&["backup", "nowhere", "copy"]).fails(1).says("no database nowhere");
+    scratch.run(&["backup", "db", "nowhere/copy"]).fails(1).says("does not exist");
+    scratch.run(&["backup", "db", "db/copy"]).fails(2).says("lies in it");
+    scratch.run(&["backup", "db", "."]).fails(2).says("not empty");
+    scratch.run(&["backup", "db", "rows.csv"]).fails(2).says("not a folder");
+    scratch.run(&["backup", "db"]).fails(2).says("DEST");
+    let held = diamonddb::Database::open(scratch.path("db"), &diamonddb::OpenOptions::default()).unwrap();
+    let holder = format!("db is held by process {}", std::process::id());
+    scratch.run(&["backup", "db", "copy"]).fails(4).says(&holder);
+    held.close().unwrap();
+    let mut file = File::options().read(true).write(true).open(scratch.path("db/data/2")).unwrap();
+    file.seek(SeekFrom::Start(5000)).unwrap();
+    let mut byte = [0];
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(5000)).unwrap();
+    file.write_all(&[!byte[0]]).unwrap();
+    scratch.run(&["backup", "db", "copy"]).fails(5).says("page 0");
+    assert!(!scratch.path("copy").exists());
+}
+
+#[test]
 fn a_wrong_command_line_has_the_exit_code_2_and_help_lists_the_codes() {
     let scratch = Scratch::new();
     for arguments in [

@@ -32,6 +32,8 @@ pub enum Verb {
     Verify(DatabaseArguments),
     /// Write a table to a CSV or JSON file that import can read back
     Export(ExportArguments),
+    /// Copy the database to another folder, which opens as it is; a copy appears whole or not at all
+    Backup(BackupArguments),
 }
 
 /// Which table of which database.
@@ -162,6 +164,20 @@ pub struct ExportArguments {
     /// What stands between two fields of CSV: one ASCII character, or \t
     #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
     pub delimiter: u8,
+    /// Say nothing unless it fails
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `backup`.
+#[derive(Args, Debug)]
+pub struct BackupArguments {
+    /// The database folder
+    #[arg(value_name = "DB")]
+    pub database: PathBuf,
+    /// The folder of the copy: empty, or not there yet
+    #[arg(value_name = "DEST")]
+    pub target: PathBuf,
     /// Say nothing unless it fails
     #[arg(long, short)]
     pub quiet: bool,

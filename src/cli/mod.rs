@@ -4,6 +4,7 @@
 //! args            what may stand on the command line
 //! import          a CSV file becomes a table:    input -> guess -> pack -> Table::save_many
 //! export          a table becomes a file:        records -> a file that appears whole or not at all
+//! backup          a database becomes another folder
 //! show            the verbs that only look:      get, scan, schema, tables, stats, verify
 //!   input           rows of a CSV file, each with its line
 //!   guess           the schema that a file's own texts suggest
@@ -15,6 +16,7 @@
 //! ```
 
 mod args;
+mod backup;
 mod export;
 mod failure;
 mod guess;
@@ -43,6 +45,7 @@ pub fn run() -> Result<()> {
     match &arguments.verb {
         Verb::Import(arguments) => import::import(arguments),
         Verb::Export(arguments) => export::export(arguments),
+        Verb::Backup(arguments) => backup::backup(arguments),
         Verb::Get(arguments) => show::get(arguments),
         Verb::Scan(arguments) => show::scan(arguments),
         Verb::Schema(arguments) => show::schema(arguments),
