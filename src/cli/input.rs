@@ -5,6 +5,7 @@
 //! 1. Every column has a name, and no two have the same: a header that breaks this is refused at once.
 //! 2. A row that comes out has as many fields as there are columns, and all of them are UTF-8.
 //! 3. A line is a line of the file as an editor counts it, from 1, blank lines and line ends inside quotes included.
+//!    It ends with `\n`, `\r\n` or `\r` alone, since each of them ends a row.
 //!    The csv crate's own count is behind by a line after `\r\n` and by every blank line, so it is not used.
 
 use super::failure::{Code, Failure, Result};
@@ -224,7 +225,7 @@ impl<R: BufRead> Rows<R> {
         if !more {
             return Ok(None);
         }
-        let inner = bytes.iter().map(|field| field.iter().filter(|&&byte| byte == b'\n').count() as u64);
+        let inner = bytes.iter().map(count_line_ends);
         let line = self.reader.get_ref().line() - inner.sum::<u64>();
         match StringRecord::from_byte_record(bytes) {
             Ok(record) => {
@@ -263,6 +264,16 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
+fn count_line_ends(text: &[u8]) -> u64 {
+    let before = std::iter::once(&0).chain(text);
+    text.iter().zip(before).filter(|&(&byte, &before)| ends_line(byte, before)).count() as u64
+}
+
+/// Rule 3. Of `\r\n`, the first ends the line, since the CSV reader ends the row there.
+fn ends_line(byte: u8, before: u8) -> bool {
+    byte == b'\r' || byte == b'\n' && before != b'\r'
+}
+
 /// Rule 1.
 fn check_names(columns: &[String]) -> std::result::Result<(), String> {
     for (index, name) in columns.iter().enumerate() {
@@ -283,12 +294,14 @@ pub struct Lines<R> {
     bytes: u64,
     line_ends: u64,
     inside_line: bool,
+    /// The byte last handed out.
+    last: u8,
 }
 
 impl<R: BufRead> Lines<R> {
     /// Nothing read so far.
     pub fn new(inner: R) -> Lines<R> {
-        Lines { inner, bytes: 0, line_ends: 0, inside_line: false }
+        Lines { inner, bytes: 0, line_ends: 0, inside_line: false, last: 0 }
     }
 
     /// The line last handed out, from 1.
@@ -301,13 +314,16 @@ impl<R: BufRead> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let ready = self.inner.fill_buf()?;
         let ready = &ready[..ready.len().min(buffer.len())];
-        let size = ready.iter().position(|&byte| byte == b'\n').map_or(ready.len(), |end| end + 1);
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let size = ready.iter().position(is_end).map_or(ready.len(), |end| end + 1);
         buffer[..size].copy_from_slice(&ready[..size]);
         self.inner.consume(size);
         if size > 0 {
-            let ended = buffer[size - 1] == b'\n';
-            self.line_ends += u64::from(ended);
-            self.inside_line = !ended;
+            let last = buffer[size - 1];
+            let before = if size > 1 { buffer[size - 2] } else { self.last };
+            self.line_ends += u64::from(ends_line(last, before));
+            self.inside_line = !is_end(&last);
+            self.last = last;
             self.bytes += size as u64;
         }
         Ok(size)
@@ -339,6 +355,13 @@ mod tests {
         let with_returns: Vec<_> = lines_of("a,b\r\n1,2\r\n\r\n\"x\r\ny\",4\r\n5,6\r\n", 0);
         assert_eq!(with_returns.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 4, 6]);
         assert_eq!(lines_of("\u{feff}\n\na,b\n7,8\n", 0), [(4, "7".to_owned())]);
+    }
+
+    #[test]
+    fn a_return_alone_ends_a_line_and_a_row() {
+        let wanted = [(2, "1"), (4, "x\ry"), (6, "5")].map(|(line, text)| (line, text.to_owned()));
+        assert_eq!(lines_of("a,b\r1,2\r\r\"x\ry\",4\r5,6", 0), wanted);
+        assert_eq!(lines_of("a,b\r1,2\r\n\r\"x\ry\",4\n5,6\r", 3), wanted[1..]);
     }
 
     #[test]
