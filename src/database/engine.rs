@@ -57,8 +57,13 @@ impl Engine {
                 let what = format!("file {} is of kind {}, which this version does not know", file.id.0, file.kind);
                 return Err(Error::Format(what.into()));
             }
+            let number = file.id.0;
+            let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {number}"), what);
             let table = Arc::new(TableFile::open(&files, file)?);
-            tables.insert(table.name(), table);
+            check_name(&table.name()).map_err(|error| damaged(error.message()))?;
+            if tables.insert(table.name(), table).is_some() {
+                return Err(damaged("another file has the same table's name"));
+            }
         }
         let upkeep = if options.no_threads || options.read_only {
             None

@@ -86,9 +86,11 @@ pub fn verify(engine: &Engine) -> Result<VerifyReport> {
 
 fn verify_records(table: &Arc<TableFile>, report: &mut VerifyReport) -> Result<()> {
     let name = format!("table {}", table.name());
-    let mut scan = TableScan::new(table, ScanRange::default())?;
+    // What the file lost is in the report already, and may be more than one could ever go through.
+    let lost = table.lost_from()?;
+    let mut scan = TableScan::new(table, ScanRange { to: lost.unwrap_or(u64::MAX), ..ScanRange::default() })?;
     let mut live = 0;
-    let mut unreadable = false;
+    let mut unreadable = lost.is_some();
     loop {
         match scan.next_slot() {
             Ok(None) => break,

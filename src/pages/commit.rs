@@ -284,10 +284,9 @@ impl PagedFiles {
             }
             let edit = &edits[piece.edit as usize];
             let file = edit.file();
-            let entry = file.entry(piece.page)?;
-            if !entry.has_frame() {
+            let Some(entry) = file.entries.get(piece.page).filter(|entry| entry.has_frame()) else {
                 return Ok(Some(Stop::Missing(Missing::Pages)));
-            }
+            };
             if let Edit::Expect { bytes, .. } = edit {
                 let expected = &bytes[piece.start as usize..][..piece.size as usize];
                 if !entry.frame_holds(file.page_size, piece.at as usize, expected) {

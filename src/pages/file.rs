@@ -139,7 +139,7 @@ impl Handles {
 pub(super) const LENGTH_LIMIT: u64 = 1 << 60;
 
 /// Pages larger than this were not written by us.
-const PAGE_SIZE_LIMIT: u32 = 16 << 20;
+const PAGE_SIZE_LIMIT: u32 = 128 << 10;
 
 /// A file's state as a checkpoint knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,20 +286,6 @@ impl PagedFile {
         self.late_sums.lock().extend((first..).zip(super::redo::sums_of(sums)));
     }
 
-    /// After replay, every page below the length is in a frame or in the data file; a reader of one that is in
-    /// neither would wait for it for ever.
-    pub(super) fn refuse_pages_nowhere(&self) -> Result<()> {
-        let pages = self.disk_pages.load(Ordering::Acquire)..self.pages_of(self.length());
-        let is_nowhere = |page: &u64| !self.entries.get(*page).is_some_and(PageEntry::has_frame);
-        match pages.into_iter().find(is_nowhere) {
-            None => Ok(()),
-            Some(page) => {
-                let what = format!("the wal says that it has page {page}, and nothing was written there");
-                Err(Error::corrupt(&self.id.name(), what))
-            }
-        }
-    }
-
     /// Reads a whole page from the data file and checks its sum.
     pub(super) fn load_verified(&self, page: u64, bytes: &mut [u8]) -> Result<()> {
         self.load(page, bytes)?;
@@ -320,10 +306,7 @@ impl PagedFile {
     pub(super) fn load(&self, page: u64, bytes: &mut [u8]) -> Result<()> {
         self.shared.page_loads.fetch_add(1, Ordering::Relaxed);
         match read_exact_at(&*self.data()?, bytes, self.offset(page)) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                let what = format!("it ends before page {page}");
-                Err(Error::corrupt(&self.id.name(), what))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.ends_before(page)),
             other => other.map_err(|error| Error::io("read", &self.id.name(), &error)),
         }
     }
@@ -354,9 +337,39 @@ impl PagedFile {
         length.div_ceil(self.page_size as u64)
     }
 
-    /// The entry of a page, made if it is the first touch.
+    /// The entry of a page, made if it is the first touch. A page that the data file should have and has not gets
+    /// none: a length that nothing stands behind costs no memory.
     pub(super) fn entry(&self, page: u64) -> Result<&PageEntry> {
+        if let Some(entry) = self.entries.get(page) {
+            return Ok(entry);
+        }
+        let should_be = page < self.disk_pages.load(Ordering::Acquire);
+        if should_be && page >= self.pages_there()? {
+            return Err(self.ends_before(page));
+        }
         self.entries.get_or_make(page)
+    }
+
+    /// How many whole pages the data file has room for, whatever they should be.
+    pub(super) fn pages_there(&self) -> Result<u64> {
+        let name = self.id.name();
+        let size = self.data()?.size().map_err(|error| Error::io("ask the size of", &name, &error))?;
+        Ok(size.saturating_sub(BLOCK_SIZE) / self.page_size as u64)
+    }
+
+    /// The first page that the data file should have and has no room for.
+    pub fn lost_from(&self) -> Result<Option<u64>> {
+        let pages = self.disk_pages.load(Ordering::Acquire);
+        let there = match self.pages_there() {
+            _ if pages == 0 => 0,
+            Err(Error::Corrupt(_)) => 0,
+            other => other?,
+        };
+        Ok((there < pages).then_some(there))
+    }
+
+    fn ends_before(&self, page: u64) -> Error {
+        Error::corrupt(&self.id.name(), format!("it ends before page {page}"))
     }
 
     /// First touch of a page that was on disk when the database was opened (or is not there at all).
@@ -435,6 +448,10 @@ impl PagedFile {
         let step = (have * page_size / 8).clamp(self.shared.growth_min, self.shared.growth_max) / page_size;
         let wanted = pages.max(have + step.max(1));
         let (data, sums) = self.handles_for_writing()?;
+        if self.pages_there()? < have {
+            // What is lost must not come back as zeros.
+            return Err(self.ends_before(have - 1));
+        }
         let take = |pages: u64| -> Result<()> {
             let (from, to) = (self.offset(have), self.offset(pages));
             retry(|| data.allocate(from, to - from))

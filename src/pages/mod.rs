@@ -36,7 +36,7 @@ use crate::wal::{Durability, Need, Wal, WalOptions};
 pub use backup::{Progress, UNFINISHED, unfinished_backup};
 use cache::Cache;
 pub use commit::{Edit, Outcome};
-use copy::FramePool;
+use copy::{FramePool, PageEntry};
 use file::FileShared;
 pub use file::{FileId, PagedFile};
 pub use recovery::NewDatabase;
@@ -279,7 +279,8 @@ impl PagedFiles {
     }
 
     /// Compares some pages of the data file with their sums, from `page` on, and gives each result to `each`.
-    /// Returns the page to go on with. Pages that are in memory are checked as they are read.
+    /// Returns the page to go on with. Pages that are in memory are checked as they are read. Of pages beyond the
+    /// end of the data file, only the first is given.
     pub fn verify_pages(
         &self,
         file: &PagedFile,
@@ -289,9 +290,10 @@ impl PagedFiles {
         const COUNT: u64 = 256;
         let _one = self.checkpointing.lock();
         let end = file.disk_pages.load(Ordering::Acquire);
+        let end = if page < end { end.min(file.pages_there()?.saturating_add(1)) } else { end };
         let mut bytes = page_buffer(file.page_size)?;
         for page in page..end.min(page + COUNT) {
-            if !file.entry(page)?.has_frame() {
+            if !file.entries.get(page).is_some_and(PageEntry::has_frame) {
                 each(page, file.load_verified(page, &mut bytes))?;
             }
         }

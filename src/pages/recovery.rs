@@ -13,6 +13,9 @@
 //! 3. Bytes past the checkpointed length count as zero, whatever the file holds, unless a frame adopted them.
 //! 4. What is read from the manifest and from the unproven end of the wal is written again, byte for byte, and
 //!    synced, before anything is built on it.
+//! 5. A frame goes on where its files end, and leaves them as long as it says. So after replay every page below a
+//!    length is in a frame or in the data file, and no number in a frame, however well its checksum matches, makes
+//!    the file longer than what was written.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -207,13 +210,11 @@ impl PagedFiles {
             suspects: HashMap::new(),
             next_line: u64::MAX,
             dirty: HashSet::new(),
+            ends: HashMap::new(),
         };
         replay(disk, &manifest.uuid, start, &mut |frame| replaying.apply(frame))?;
         replaying.clear_suspects(u64::MAX)?;
         let dirty = std::mem::take(&mut replaying.dirty);
-        for file in self.files() {
-            file.refuse_pages_nowhere()?;
-        }
         if self.options.read_only {
             return Ok(());
         }
@@ -292,6 +293,9 @@ impl Survey {
                         doomed.insert(file);
                     }
                     (Some(Redo::Adopt { file, first, sums }), Some(line)) => {
+                        if first.checked_add(sums.len() as u64 / 8).is_none() {
+                            return Err(malformed(frame, start.segment));
+                        }
                         for (page, sum) in (first..).zip(sums_of(sums)) {
                             logged.entry(PageKey { file, page }).or_default().push((line, sum));
                         }
@@ -319,6 +323,8 @@ struct Replaying<'a> {
     /// The lowest line of any suspect.
     next_line: u64,
     dirty: HashSet<PageKey>,
+    /// Rule 5: where the files that the frame changes end, as far as it was gone through.
+    ends: HashMap<FileId, u64>,
 }
 
 impl Replaying<'_> {
@@ -333,16 +339,23 @@ impl Replaying<'_> {
             let redo = Redo::take(&mut take).expect("the first reading went over the same frame");
             self.redo(frame, redo)?;
         }
+        let files = self.files;
+        let is_elsewhere = |(id, end)| files.file(id).is_some_and(|file| file.length() != end);
+        if self.ends.drain().any(is_elsewhere) {
+            return Err(malformed(frame, self.survey.tail.link.segment));
+        }
         Ok(())
     }
 
     fn redo(&mut self, frame: &Frame<'_>, redo: Redo<'_>) -> Result<()> {
         if let Redo::Create { file, kind, page_size, meta } = redo {
             let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta: Arc::from(meta) };
-            if !image.is_possible() {
+            let mut catalog = self.files.lock_catalog();
+            // A number is given once.
+            if !image.is_possible() || file.0 < catalog.next {
                 return Err(malformed(frame, self.survey.tail.link.segment));
             }
-            self.files.enter(&mut self.files.lock_catalog(), image);
+            self.files.enter(&mut catalog, image);
             return Ok(());
         }
         let (Redo::Write { file: id, .. }
@@ -355,15 +368,7 @@ impl Replaying<'_> {
         let Some(file) = self.files.file(id) else {
             return Err(malformed(frame, self.survey.tail.link.segment));
         };
-        let end = match redo {
-            Redo::Write { offset, bytes, .. } => offset.checked_add(bytes.len() as u64),
-            Redo::Adopt { first, sums, .. } => {
-                (sums.len() as u64 / 8).checked_add(first).and_then(|pages| pages.checked_mul(file.page_size as u64))
-            }
-            Redo::Length { length, .. } => Some(length),
-            _ => Some(0),
-        };
-        if end.is_none_or(|end| end > LENGTH_LIMIT) {
+        if !self.goes_on(&file, &redo) {
             return Err(malformed(frame, self.survey.tail.link.segment));
         }
         match redo {
@@ -390,6 +395,25 @@ impl Replaying<'_> {
             Redo::Create { .. } => unreachable!("handled above"),
         }
         Ok(())
+    }
+
+    /// Rule 5, for one change of a file.
+    fn goes_on(&mut self, file: &PagedFile, redo: &Redo<'_>) -> bool {
+        let end = self.ends.entry(file.id).or_insert(file.length());
+        let reached = match *redo {
+            Redo::Write { offset, bytes, .. } if offset <= *end => offset.checked_add(bytes.len() as u64),
+            Redo::Adopt { first, sums, .. } => {
+                let page_size = file.page_size as u64;
+                let pages = sums.len() as u64 / 8;
+                let follows = pages == 0 || first.checked_mul(page_size) == Some(*end);
+                if follows { pages.checked_mul(page_size).and_then(|size| size.checked_add(*end)) } else { None }
+            }
+            Redo::Length { length, .. } if length == *end => Some(length),
+            Redo::Write { .. } | Redo::Length { .. } => None,
+            _ => return true,
+        };
+        *end = reached.unwrap_or(u64::MAX).max(*end);
+        *end <= LENGTH_LIMIT
     }
 
     fn write(&mut self, file: &Arc<PagedFile>, offset: u64, bytes: &[u8]) -> Result<()> {

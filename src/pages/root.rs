@@ -8,6 +8,8 @@
 //! image:   file count u64, then for each file
 //!          | number u32 | kind u32 | page size u32 | zero u32 | length u64 | tally i64 | meta size u64 | meta |
 //! ```
+//!
+//! The numbers ascend.
 
 use std::sync::Arc;
 
@@ -170,6 +172,7 @@ impl Root {
 pub(super) fn encode(files: &[FileImage]) -> Vec<u8> {
     let mut out = Vec::with_capacity(8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>());
     out.put_u64(files.len() as u64);
+    debug_assert!(files.is_sorted_by(|file, next| file.id < next.id));
     for file in files {
         out.put_u32(file.id.0);
         out.put_u32(file.kind);
@@ -186,14 +189,15 @@ pub(super) fn encode(files: &[FileImage]) -> Vec<u8> {
 fn decode(bytes: &[u8]) -> Option<Vec<FileImage>> {
     let mut take = Take(bytes);
     let count = take.u64()?;
-    let mut files = Vec::new();
+    let mut files: Vec<FileImage> = Vec::new();
     for _ in 0..count {
         let (id, kind, page_size, _) = (FileId(take.u32()?), take.u32()?, take.u32()?, take.u32()?);
         let (length, tally) = (take.u64()?, take.u64()? as i64);
         let size = usize::try_from(take.u64()?).ok()?;
         let meta = Arc::from(take.bytes(size)?);
         let file = FileImage { id, kind, page_size, length, tally, meta };
-        if !file.is_possible() {
+        let is_next = files.last().is_none_or(|last| last.id < id);
+        if !file.is_possible() || !is_next {
             return None;
         }
         files.push(file);

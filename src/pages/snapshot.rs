@@ -49,6 +49,8 @@ impl Snapshot {
     pub fn read_page(&self, file: &PagedFile, page: u64, out: &mut [u8]) -> Result<()> {
         let key = PageKey { file: file.id, page };
         let stripe_number = self.files.cache.stripe_of(key);
+        // Before the lock, since it may have to look at the file.
+        let entry = file.entry(page)?;
         for round in 0_u32.. {
             // Commits before the line that are still being applied hold the stripe; so this waits for them.
             let stripe = self.files.cache.lock(stripe_number);
@@ -57,7 +59,6 @@ impl Snapshot {
                 out.copy_from_slice(&image);
                 return Ok(());
             }
-            let entry = file.entry(page)?;
             if round > 8 && entry.read_frame(file.page_size, 0, out) {
                 // Writers keep changing it: then it is in a frame, and copying that under the lock is short.
                 return Ok(());

@@ -123,6 +123,12 @@ impl TableFile {
         if !file.page_size.is_multiple_of(slot_size) || !(file.page_size / slot_size).is_power_of_two() {
             return Err(damaged("its page size does not go with its schema"));
         }
+        if !file.length().is_multiple_of(slot_size as u64) {
+            return Err(damaged("its length is no whole number of records"));
+        }
+        if !u64::try_from(file.tally()).is_ok_and(|count| count <= file.length() / slot_size as u64) {
+            return Err(damaged("it counts more records than there can be"));
+        }
         let page_shift = (file.page_size / slot_size).ilog2();
         let name = RwLock::new(Arc::from(name));
         Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift })
@@ -163,6 +169,11 @@ impl TableFile {
     /// Records that are there.
     pub fn count(&self) -> u64 {
         self.file.tally().max(0) as u64
+    }
+
+    /// The first id whose page the data file should have and has no room for.
+    pub fn lost_from(&self) -> Result<Option<u64>> {
+        Ok(self.file.lost_from()?.map(|page| page << self.page_shift))
     }
 
     /// The id that the next save gets.

@@ -96,13 +96,13 @@ pub fn take_frame(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     Some((Frame { lsn, durable, salt, kind, crc, payload }, round_up_8(size).min(bytes.len())))
 }
 
-/// True if a frame with an LSN above `lsn` that vouches for it might start here: the cheap part of `take_frame`.
-pub fn may_vouch_for(bytes: &[u8], lsn: u64) -> bool {
+/// The size of a frame with this salt and an LSN above `lsn`, which vouches for it, if one might start here: the
+/// cheap part of `take_frame`.
+pub fn may_vouch_for(bytes: &[u8], lsn: u64, salt: u32) -> Option<usize> {
     let mut take = Take(bytes);
-    let (Some(size), Some(_), Some(own), Some(durable)) = (take.u32(), take.u32(), take.u64(), take.u64()) else {
-        return false;
-    };
-    size as usize >= FRAME_HEADER_SIZE && size as usize <= bytes.len() && own > lsn && durable >= lsn && durable < own
+    let (size, _, own, durable) = (take.u32()? as usize, take.u32()?, take.u64()?, take.u64()?);
+    let fits = (FRAME_HEADER_SIZE..=bytes.len()).contains(&size) && take.u32()? == salt;
+    (fits && own > lsn && (lsn..own).contains(&durable)).then_some(size)
 }
 
 fn header_crc(payload_crc: u32, header: &[u8]) -> u32 {
