@@ -106,6 +106,9 @@ impl Error {
 
     /// A failed call of the operating system: `cannot {act} {name}: …`.
     pub(crate) fn io(act: &str, name: &str, error: &std::io::Error) -> Error {
+        if error.kind() == std::io::ErrorKind::OutOfMemory {
+            return Error::NoMemory(format!("no memory for what is needed to {act} {name}").into());
+        }
         Error::Io(format!("cannot {act} {name}: {error}").into())
     }
 

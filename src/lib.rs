@@ -31,6 +31,7 @@
 // In the order of the floors: a module uses only what stands above it here. tests/tidy.rs holds that.
 mod error;
 mod format;
+mod memory;
 pub mod os;
 
 mod wal;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::pages::{Edit, FileId, Outcome};
 use crate::table::{Record, RecordId, TableFile};
 
@@ -32,6 +33,9 @@ pub struct Batch {
     /// Records that this batch deletes, so that a later step does not bring them back.
     deleted: HashMap<(FileId, u64), ()>,
 }
+
+/// What memory of a batch is for, in messages.
+const STEPS: &str = "the steps of a batch";
 
 struct Step {
     table: Arc<TableFile>,
@@ -74,6 +78,7 @@ impl Batch {
 
     /// Adds the deleting of a record.
     pub fn delete(&mut self, table: &Table, id: RecordId) -> Result<()> {
+        self.deleted.try_reserve(1).map_err(memory::refused(STEPS))?;
         self.add(table, What::Delete(id), |_, _| Ok(()))?;
         self.deleted.insert((table.file().file().id, id.0), ());
         Ok(())
@@ -111,11 +116,14 @@ impl Batch {
         let session = Arc::clone(&self.session);
         let _writing = session.write()?;
         let files = Arc::clone(&self.session.engine().files);
-        let mut ids = vec![RecordId(0); self.save_count()];
+        let saved = self.save_count();
+        let mut ids = memory::collect(saved, std::iter::repeat(RecordId(0)), STEPS)?;
         let mut saves = 0;
         // Where each edit's id goes.
-        let mut places = Vec::with_capacity(self.steps.len());
-        let edits: Vec<Edit<'_>> = self.steps.iter().map(|step| step.edit(&self.bytes)).collect();
+        let mut places = Vec::new();
+        memory::reserve(&mut places, self.steps.len(), STEPS)?;
+        let edits = self.steps.iter().map(|step| step.edit(&self.bytes));
+        let edits: Vec<Edit<'_>> = memory::collect(self.steps.len(), edits, STEPS)?;
         for step in &self.steps {
             places.push(saves);
             saves += usize::from(matches!(step.what, What::Save));
@@ -165,9 +173,8 @@ impl Batch {
             let text = format!("a batch has at most {limit} bytes of records; commit this one and begin another");
             return Err(Error::TooLarge(text.into()));
         }
-        let full = |_| Error::NoMemory("no memory for another step of the batch".into());
-        self.bytes.try_reserve(size).map_err(full)?;
-        self.steps.try_reserve(1).map_err(full)?;
+        memory::reserve(&mut self.bytes, size, STEPS)?;
+        memory::reserve(&mut self.steps, 1, STEPS)?;
         self.bytes.resize(start + size, 0);
         if let Err(error) = pack(file, &mut self.bytes[start..]) {
             self.bytes.truncate(start);

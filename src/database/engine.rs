@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskLock, ForkMark, Open};
 use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
@@ -52,7 +53,7 @@ impl Engine {
         }
         let files = PagedFiles::open(disk, options.page_options()?)?;
         let mut tables = BTreeMap::new();
-        for file in files.files() {
+        for file in files.files()? {
             if file.kind != KIND_TABLE {
                 let what = format!("file {} is of kind {}, which this version does not know", file.id.0, file.kind);
                 return Err(Error::Format(what.into()));
@@ -143,8 +144,8 @@ impl Engine {
             return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
         }
         let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
-        let meta = TableFile::describe(name, &schema.to_json());
-        let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, &meta)?;
+        let meta = TableFile::describe(name, &schema.to_json())?;
+        let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, meta)?;
         let table = Arc::new(TableFile::open(&self.files, file)?);
         self.tables.lock().insert(Arc::from(name), Arc::clone(&table));
         Ok((table, lsn))
@@ -157,8 +158,14 @@ impl Engine {
     }
 
     /// All tables, by name.
-    pub fn tables(&self) -> Vec<Arc<TableFile>> {
-        self.tables.lock().values().cloned().collect()
+    pub fn tables(&self) -> Result<Vec<Arc<TableFile>>> {
+        let tables = self.tables.lock();
+        memory::collect(tables.len(), tables.values().cloned(), "the list of all tables")
+    }
+
+    /// How many tables there are.
+    pub fn table_count(&self) -> usize {
+        self.tables.lock().len()
     }
 
     /// Drops the table `name`.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::os::Disk;
 use crate::table::{Schema, TableFile};
 use crate::wal::Need;
@@ -185,7 +186,8 @@ impl Database {
             record_size: table.layout().record_size as u64,
             slot_size: table.layout().slot_size as u64,
         };
-        Ok(self.engine().tables().into_iter().map(info).collect())
+        let tables = self.engine().tables()?;
+        memory::collect(tables.len(), tables.into_iter().map(info), "the list of all tables")
     }
 
     /// An empty batch.

@@ -38,7 +38,7 @@ pub fn json(engine: &Engine) -> String {
     let mean = |total: u64, count: u64| if count == 0 { 0.0 } else { total as f64 / count as f64 };
     let touched = figures.page_writes + figures.page_loads;
     let stats = Stats {
-        tables: engine.tables().len(),
+        tables: engine.table_count(),
         commits: figures.wal.commits,
         groups: figures.wal.groups,
         group_commits_mean: mean(figures.wal.commits, figures.wal.groups),

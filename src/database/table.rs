@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::table::{
     JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema, TableFile, TableScan,
 };
@@ -172,9 +173,16 @@ impl Table {
         let mut json = String::from("[");
         let mut first = Ok(());
         for (index, id) in ids.iter().enumerate() {
+            if let Err(refusal) = json.try_reserve(", null ]".len()) {
+                let error = memory::refused("records as JSON")(refusal);
+                statuses.into_iter().flatten().for_each(|status| *status = error.status());
+                return (String::new(), Err(error));
+            }
             json.push_str(if index == 0 { "" } else { "," });
+            let start = json.len();
             let fetched = self.read().and_then(|()| self.file.fetch_json(*id, style, &mut json));
             if fetched.is_err() {
+                json.truncate(start);
                 json.push_str("null");
             }
             if let Some(status) = statuses.as_mut().and_then(|statuses| statuses.get_mut(index)) {
@@ -244,7 +252,7 @@ impl Table {
     /// Deletes a record if it still is `expected`; else `Conflict`.
     pub fn delete_if(&self, id: RecordId, expected: Record<'_>) -> Result<()> {
         let _writing = self.session.write()?;
-        let mut slot = vec![0; self.layout().slot_size];
+        let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
         self.file.encode(expected, &mut slot)?;
         let lsn = self.file.delete(id, Some(&slot))?;
         self.wait(lsn)
@@ -313,7 +321,7 @@ impl Table {
     fn push_slot(&self, slots: &mut Vec<u8>, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
         let at = slots.len();
         let size = self.layout().slot_size;
-        slots.try_reserve(size).map_err(|_| Error::NoMemory("no memory for the records of this call".into()))?;
+        memory::reserve(slots, size, "the records of this call")?;
         slots.resize(at + size, 0);
         pack(&mut slots[at..])
     }
@@ -328,8 +336,9 @@ impl Table {
         for id in ids {
             self.file.check_range(*id)?;
         }
-        let edits: Vec<_> =
-            ids.iter().zip(slots.chunks_exact(size)).map(|(id, slot)| self.file.write_edit(*id, slot, tally)).collect();
+        let edits = ids.iter().zip(slots.chunks_exact(size));
+        let edits = edits.map(|(id, slot)| self.file.write_edit(*id, slot, tally));
+        let edits = memory::collect(ids.len(), edits, "the records of this call")?;
         match self.file.files().commit(&edits, |_, _| {}).map_err(|error| self.file.named(error))? {
             crate::pages::Outcome::Done(lsn) => self.wait(lsn),
             crate::pages::Outcome::Refused(index) => Err(self.file.deleted(ids[index])),
@@ -382,7 +391,7 @@ fn different_counts(ids: usize, records: usize) -> Error {
 
 /// The same record cannot be deleted twice in one call.
 fn refuse_twins(ids: &[RecordId]) -> Result<()> {
-    let mut sorted = ids.to_vec();
+    let mut sorted = memory::collect(ids.len(), ids.iter().copied(), "the ids of this call")?;
     sorted.sort_unstable();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),

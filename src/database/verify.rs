@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::table::{ScanRange, TableFile, TableScan};
 
 use super::engine::Engine;
@@ -33,10 +34,12 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    fn add(&mut self, file: &str, message: String) {
+    fn add(&mut self, file: &str, message: String) -> Result<()> {
         if self.findings.len() < FINDING_COUNT_MAX {
+            memory::reserve(&mut self.findings, 1, "what is wrong")?;
             self.findings.push(Finding { file: file.to_owned(), message });
         }
+        Ok(())
     }
 
     /// Damage is a finding; anything else stops the verification.
@@ -44,7 +47,7 @@ impl VerifyReport {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Corrupt(message)) => {
-                self.add(file, message.into_owned());
+                self.add(file, message.into_owned())?;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -57,7 +60,7 @@ pub fn verify(engine: &Engine) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let root = engine.files.verify_root();
     report.take("MANIFEST", root)?;
-    for table in engine.tables() {
+    for table in engine.tables()? {
         report.tables += 1;
         let file = table.file();
         let name = file.id.name();
@@ -99,7 +102,7 @@ fn verify_records(table: &Arc<TableFile>, report: &mut VerifyReport) -> Result<(
                 live += u64::from(slot[table.layout().state_offset] != 0);
                 report.records += 1;
                 if let Err(what) = checked {
-                    report.add(&name, format!("record {}: {what}", id.0));
+                    report.add(&name, format!("record {}: {what}", id.0))?;
                 }
             }
             // The page is in the report already; its records are skipped.
@@ -113,7 +116,7 @@ fn verify_records(table: &Arc<TableFile>, report: &mut VerifyReport) -> Result<(
     }
     if !unreadable && live != scan.count_at_start() {
         let counted = scan.count_at_start();
-        report.add(&name, format!("the catalog counts {counted} records, and {live} are there"));
+        report.add(&name, format!("the catalog counts {counted} records, and {live} are there"))?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use super::guard::Call;
 use super::table::diamond_records;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::table::{Record, RecordId, RecordMut, Records, RecordsMut};
 
 /// The public name of a kind of handle, and what lies behind it. Every handle crosses threads.
@@ -401,6 +402,19 @@ impl TextOut {
         self.text.put(copy.cast());
         Ok(())
     }
+}
+
+/// A JSON array of values, of which there may be more than memory holds.
+pub(super) fn array_json(values: impl Iterator<Item = serde_json::Value>) -> Result<String> {
+    let mut text = String::from("[");
+    for (index, value) in values.enumerate() {
+        let value = value.to_string();
+        text.try_reserve(value.len() + 2).map_err(memory::refused("the text of a list"))?;
+        text.push_str(if index == 0 { "" } else { "," });
+        text.push_str(&value);
+    }
+    text.push(']');
+    Ok(text)
 }
 
 /// Sentences.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::borrow::{Handle, Struct};
+use super::borrow::{Handle, Struct, array_json};
 use super::guard::{Call, guard};
 use super::status::diamond_status;
 use crate::database::{Database, Durability, Lsn, OpenOptions, VerifyReport};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// An open database.
 pub struct diamond_db {
@@ -267,16 +268,20 @@ pub unsafe extern "C" fn diamond_verify(
             (call.handle(db, "db")?, report)
         };
         let verified = db.verify()?;
-        report.put(&report_json(&verified))?;
+        report.put(&report_json(&verified)?)?;
         judge(&verified)
     })
 }
 
-fn report_json(report: &VerifyReport) -> String {
+fn report_json(report: &VerifyReport) -> Result<String> {
+    let VerifyReport { tables, pages, records, .. } = report;
     let findings = report.findings.iter().map(|it| json!({ "file": it.file, "message": it.message }));
-    let findings = findings.collect::<Vec<_>>();
-    json!({ "tables": report.tables, "pages": report.pages, "records": report.records, "findings": findings })
-        .to_string()
+    let findings = array_json(findings)?;
+    let mut text = format!(r#"{{"tables":{tables},"pages":{pages},"records":{records},"findings":"#);
+    text.try_reserve(findings.len() + 1).map_err(memory::refused("the report"))?;
+    text.push_str(&findings);
+    text.push('}');
+    Ok(text)
 }
 
 fn judge(report: &VerifyReport) -> Result<()> {
@@ -397,10 +402,11 @@ mod tests {
     #[test]
     fn a_report_without_findings_is_ok_and_one_with_them_is_corrupt() {
         let mut report = VerifyReport { tables: 1, pages: 2, records: 3, findings: Vec::new() };
-        assert_eq!(report_json(&report), r#"{"tables":1,"pages":2,"records":3,"findings":[]}"#);
+        assert_eq!(report_json(&report).unwrap(), r#"{"tables":1,"pages":2,"records":3,"findings":[]}"#);
         assert_eq!(judge(&report), Ok(()));
         report.findings.push(Finding { file: "people.table".into(), message: "page 2 has another sum".into() });
-        assert!(report_json(&report).ends_with(r#"[{"file":"people.table","message":"page 2 has another sum"}]}"#));
+        let text = report_json(&report).unwrap();
+        assert!(text.ends_with(r#"[{"file":"people.table","message":"page 2 has another sum"}]}"#));
         assert_eq!(judge(&report).map_err(|error| error.status()), Err(501));
     }
 

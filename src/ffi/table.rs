@@ -28,7 +28,7 @@ use std::mem::offset_of;
 
 use serde_json::json;
 
-use super::borrow::{Handle, Shape, Struct};
+use super::borrow::{Handle, Shape, Struct, array_json};
 use super::database::diamond_db;
 use super::guard::{Call, guard};
 use super::status::diamond_status;
@@ -163,11 +163,11 @@ pub unsafe extern "C" fn diamond_table_list(
             let json = call.text_out(json, size, "json")?;
             (call.handle(db, "db")?, json)
         };
-        json.put(&list_json(&db.tables()?))
+        json.put(&list_json(&db.tables()?)?)
     })
 }
 
-fn list_json(tables: &[TableInfo]) -> String {
+fn list_json(tables: &[TableInfo]) -> Result<String> {
     let entry = |it: &TableInfo| {
         json!({
             "name": it.name,
@@ -177,7 +177,7 @@ fn list_json(tables: &[TableInfo]) -> String {
             "slot_size": it.slot_size,
         })
     };
-    tables.iter().map(entry).collect::<serde_json::Value>().to_string()
+    array_json(tables.iter().map(entry))
 }
 
 /// The table's name at this moment.
@@ -700,8 +700,8 @@ mod tests {
     fn a_list_names_every_table() {
         let people = TableInfo { name: "people".into(), next_id: 3, count: 2, record_size: 24, slot_size: 32 };
         let expected = r#"[{"name":"people","next_id":3,"count":2,"record_size":24,"slot_size":32}]"#;
-        assert_eq!(list_json(&[people]), expected);
-        assert_eq!(list_json(&[]), "[]");
+        assert_eq!(list_json(&[people]).unwrap(), expected);
+        assert_eq!(list_json(&[]).unwrap(), "[]");
     }
 
     #[test]

@@ -370,6 +370,8 @@ fn list(folder: OwnedFd) -> io::Result<Vec<String>> {
     let mut listing = Listing::new(folder)?;
     let mut names = Vec::new();
     while let Some(name) = listing.next()? {
+        // A folder may have more names than there is memory.
+        names.try_reserve(1).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         names.push(name);
     }
     Ok(names)

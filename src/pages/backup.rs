@@ -31,10 +31,12 @@ use crate::format::BLOCK_SIZE;
 use crate::format::checksum::{page_sum, xxh3};
 use crate::format::header::{Contents, Header};
 use crate::format::manifest::{Features, Manifest};
+use crate::memory;
 use crate::os::sync::Ordering;
 use crate::os::{Disk, DiskFile, DiskLock, ForkMark, Open, retry, write_all_at};
 use crate::wal::Need;
 
+use super::PagedFiles;
 use super::cache::PageKey;
 use super::checkpoint::is_hole;
 use super::copy::PageEntry;
@@ -42,7 +44,6 @@ use super::file::{FileImage, PagedFile};
 use super::recovery::make_folders;
 use super::root::{self, CATALOG, MANIFEST};
 use super::snapshot::Snapshot;
-use super::{PagedFiles, page_buffer};
 
 /// Told how many bytes are copied and of how many. `Break` calls the backup off.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
@@ -65,7 +66,7 @@ impl PagedFiles {
             copy_file(&cut, image, file, &mut draft, &mut told)?;
         }
         told.tell_the_rest()?;
-        let catalog = root::encode(&cut.images);
+        let catalog = root::encode(&cut.images)?;
         let mut stream = draft.stream(&CATALOG.name())?;
         stream.put(&header(Contents::Data, CATALOG.0, BLOCK_SIZE as u32, draft.uuid))?;
         stream.put(&catalog)?;
@@ -100,7 +101,7 @@ fn copy_file(
     let mut sums = draft.stream(&image.id.sums_name())?;
     data.put(&header(Contents::Data, image.id.0, image.page_size, draft.uuid))?;
     sums.put(&header(Contents::Sums, image.id.0, image.page_size, draft.uuid))?;
-    let mut bytes = page_buffer(image.page_size as usize)?;
+    let mut bytes = memory::zeros(image.page_size as usize, "a page")?;
     for page in 0..pages {
         cut.read_page(file, page, &mut bytes)?;
         sums.put(&page_sum(image.id.0, page, &bytes).to_le_bytes())?;

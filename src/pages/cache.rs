@@ -20,6 +20,9 @@ use crossbeam::utils::CachePadded;
 
 use crate::os::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
+use crate::error::Result;
+use crate::memory;
+
 use super::file::FileId;
 
 /// A page of a file.
@@ -61,15 +64,16 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub fn new(stripe_count: usize) -> Cache {
-        Cache {
-            stripes: (0..stripe_count).map(|_| CachePadded::default()).collect(),
+    pub fn new(stripe_count: usize) -> Result<Cache> {
+        let stripes = memory::collect(stripe_count, std::iter::repeat_with(CachePadded::default), "the page cache")?;
+        Ok(Cache {
+            stripes: stripes.into_boxed_slice(),
             live: Mutex::default(),
             snapshot: AtomicU64::new(0),
             checkpoint: AtomicU64::new(0),
             checkpoint_before: AtomicU64::new(0),
             old_bytes: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Neighbouring pages lie in different stripes, so that a scan does not queue on one lock.
@@ -130,9 +134,21 @@ impl Cache {
     }
 
     /// Leaves an image for the cuts `image.first..=image.last`.
-    pub fn leave(&self, stripe: &mut Stripe, key: PageKey, image: OldImage) {
+    pub fn leave(&self, stripe: &mut Stripe, key: PageKey, image: OldImage) -> Result<()> {
+        const WHAT: &str = "the list of pages as they were";
+        stripe.old.try_reserve(1).map_err(memory::refused(WHAT))?;
+        let images = stripe.old.entry(key).or_default();
+        memory::reserve(images, 1, WHAT)?;
         self.old_bytes.fetch_add(image.bytes.len() as u64, Ordering::Relaxed);
-        stripe.old.entry(key).or_default().push(image);
+        images.push(image);
+        Ok(())
+    }
+
+    /// Takes back the image that was left last, before anyone could see it.
+    pub fn take_back(&self, stripe: &mut Stripe, key: PageKey) {
+        if let Some(image) = stripe.old.get_mut(&key).and_then(Vec::pop) {
+            self.old_bytes.fetch_sub(image.bytes.len() as u64, Ordering::Relaxed);
+        }
     }
 
     /// Bytes of old images.

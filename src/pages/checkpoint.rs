@@ -21,11 +21,12 @@ use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::bytes::Put;
 use crate::format::checksum::page_sum;
+use crate::memory;
 use crate::os::sync::Ordering;
 use crate::os::{DiskFile, read_exact_at, retry, write_all_at};
 use crate::wal::{Cut, Need};
 
-use super::cache::PageKey;
+use super::cache::{PageKey, Stripe};
 use super::file::{FileId, FileImage, PagedFile};
 use super::redo::Redo;
 use super::root;
@@ -37,15 +38,11 @@ struct Work {
     /// The state of every file as of the cut.
     images: Vec<FileImage>,
     files: BTreeMap<FileId, Arc<PagedFile>>,
-    /// Files that were dropped before the cut, whose frames can go.
-    dropped: Vec<Arc<PagedFile>>,
-    /// Those that a backup still copies, which stay as they are.
-    kept: Vec<FileId>,
+    /// How many files were dropped before the cut: the catalog's list begins with them, and their frames can go.
+    dropped: usize,
     next_file: u32,
-    /// Dirty pages as of the cut, ascending.
+    /// Dirty pages as of the cut, ascending. The lists of the stripes keep them until the checkpoint is over.
     pages: Vec<PageKey>,
-    /// Pages with a frame that nobody changed.
-    visitors: Vec<PageKey>,
     /// How many pages of each file lie wholly below its length.
     full_pages: BTreeMap<FileId, u64>,
     /// How many of the pages have their sums in the wal.
@@ -87,7 +84,7 @@ impl PagedFiles {
 
     fn attempt_checkpoint(&self) -> Result<Work> {
         let mut work = self.begin_checkpoint()?;
-        let result = self.carry_out(&mut work);
+        let result = self.gather(&mut work).and_then(|()| self.carry_out(&mut work));
         if result.is_err() && self.wal.failure().is_none() {
             self.put_back(&work);
         }
@@ -103,48 +100,43 @@ impl PagedFiles {
             || self.lock_catalog().dropped.iter().any(|file| !file.is_held())
     }
 
-    /// Draws the cut and lists what is dirty.
+    /// Draws the cut.
     fn begin_checkpoint(&self) -> Result<Work> {
         let before = self.wal.checkpoint_epoch();
         let mut images = Vec::new();
-        let (cut, files, dropped, kept, next_file) = loop {
+        let (cut, files, dropped, next_file) = loop {
             self.wal.prepare_cut()?;
-            let mut catalog = self.lock_catalog();
-            images.reserve(catalog.files.len());
+            let catalog = self.lock_catalog();
+            memory::reserve(&mut images, catalog.files.len(), "the catalog")?;
             let cut = self.wal.cut(|epoch| {
                 self.cache.begin_checkpoint(epoch, before);
                 images.extend(catalog.files.values().map(|file| file.image()));
             })?;
             if let Some(cut) = cut {
-                // Nobody begins to hold a file that was dropped.
-                let dropped: Vec<_> = catalog.dropped.extract_if(.., |file| !file.is_held()).collect();
-                let kept = catalog.dropped.iter().map(|file| file.id).collect();
-                break (cut, catalog.files.clone(), dropped, kept, catalog.next);
+                break (cut, catalog.files.clone(), catalog.dropped.len(), catalog.next);
             }
         };
         self.settled.store(cut.commits, Ordering::Release);
-        self.sync_wal(cut.lsn)?;
+        let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
+        Ok(Work { cut, images, files, dropped, next_file, pages: Vec::new(), full_pages, logged: 0 })
+    }
 
-        let mut pages = Vec::new();
-        let mut visitors = Vec::new();
+    /// Lists what was dirty at the cut.
+    fn gather(&self, work: &mut Work) -> Result<()> {
+        self.sync_wal(work.cut.lsn)?;
         for number in 0..self.cache.stripe_count() {
             // Whoever holds the stripe may still be applying a commit from before the cut.
-            let mut stripe = self.cache.lock(number);
-            stripe.dirty.retain(|(key, listed)| {
-                if *listed <= cut.epoch {
-                    pages.push(*key);
-                }
-                *listed > cut.epoch
-            });
-            visitors.append(&mut stripe.visitors);
+            let stripe = self.cache.lock(number);
+            memory::reserve(&mut work.pages, stripe.dirty.len(), "the list of what a checkpoint writes")?;
+            let dirty = stripe.dirty.iter().filter(|(_, listed)| *listed <= work.cut.epoch);
+            work.pages.extend(dirty.map(|(key, _)| *key));
         }
-        pages.sort_unstable();
-        let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
-        Ok(Work { cut, images, files, dropped, kept, next_file, pages, visitors, full_pages, logged: 0 })
+        work.pages.sort_unstable();
+        Ok(())
     }
 
     fn carry_out(&self, work: &mut Work) -> Result<()> {
-        let catalog = root::encode(&work.images);
+        let catalog = root::encode(&work.images)?;
         // Taking space may fail without harm; a write after it may not.
         let catalog_offset = self.root.allocate_catalog(catalog.len() as u64, self.shared.uuid)?;
         for file in work.files.values() {
@@ -186,7 +178,8 @@ impl PagedFiles {
         self.wal.recycle(work.cut.segment)?;
         // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
         // though it be dropped by now, since a crash may still take the drop back.
-        let is_needed = |id| work.files.contains_key(&id) || work.kept.contains(&id);
+        let is_held = |id| self.lock_catalog().dropped.iter().any(|file| file.id == id);
+        let is_needed = |id| work.files.contains_key(&id) || is_held(id);
         self.remove_files_without_entry(work.next_file, is_needed)
     }
 
@@ -223,23 +216,28 @@ impl PagedFiles {
                 written.insert(file.id, Arc::clone(file));
                 let full = work.full_pages[&file.id];
                 let (file, first) = (Arc::clone(file), key.page);
+                memory::reserve(&mut runs, 1, WRITES)?;
                 runs.push(PageRun { file, first, full, bytes: Vec::new(), sums: Vec::new() });
             }
             let run = runs.last_mut().expect("a run was just begun");
             self.take_image(*key, file, work.cut.epoch, &mut run.bytes)?;
             let image = &run.bytes[run.bytes.len() - file.page_size..];
+            memory::reserve(&mut run.sums, 8, WRITES)?;
             run.sums.put_u64(page_sum(file.id.0, key.page, image));
         }
         let mut payload = Vec::new();
         payload.put_u64(work.cut.lsn);
         for run in &runs {
-            Redo::Adopt { file: run.file.id, first: run.first, sums: &run.sums }.put(&mut payload);
+            Redo::Adopt { file: run.file.id, first: run.first, sums: &run.sums }.put(&mut payload)?;
         }
+        let mut blocks = Vec::new();
+        let longest = runs.iter().map(|run| run.bytes.len()).max().unwrap_or(0);
+        memory::reserve(&mut blocks, longest + 2 * BLOCK_SIZE as usize, WRITES)?;
         let lsn = self.wal.append_sums(&payload, pages.len() as u64)?;
         work.logged += pages.len();
         self.sync_wal(lsn)?;
         for run in &runs {
-            run.write().map_err(|error| self.broken("write", &run.file.id.name(), &error))?;
+            run.write(&mut blocks).map_err(|error| self.broken("write", &run.file.id.name(), &error))?;
         }
         Ok(())
     }
@@ -259,8 +257,7 @@ impl PagedFiles {
     /// Appends a page's image as of the cut to `out`.
     fn take_image(&self, key: PageKey, file: &PagedFile, epoch: u64, out: &mut Vec<u8>) -> Result<()> {
         let at = out.len();
-        let refused = |_| Error::NoMemory("no memory for the pages that a checkpoint writes".into());
-        out.try_reserve(file.page_size).map_err(refused)?;
+        memory::reserve(out, file.page_size, WRITES)?;
         out.resize(at + file.page_size, 0);
         let stripe = self.cache.lock(self.cache.stripe_of(key));
         if let Some(image) = stripe.image(key, epoch) {
@@ -280,12 +277,20 @@ impl PagedFiles {
             return Ok(());
         }
         let (_, sums) = file.handles_for_writing()?;
-        let pages: Vec<u64> = late.keys().copied().collect();
-        for run in pages.chunk_by(|page, next| page + 1 == *next) {
-            let bytes: Vec<u8> = run.iter().flat_map(|page| late[page].to_le_bytes()).collect();
+        let bytes = late.values().flat_map(|sum| sum.to_le_bytes());
+        let bytes = memory::collect(8 * late.len(), bytes, "the sums of bulk appends")?;
+        let mut rest = &bytes[..];
+        let mut pages = late.keys().copied().peekable();
+        while let Some(first) = pages.next() {
+            let mut end = first + 1;
+            while pages.next_if_eq(&end).is_some() {
+                end += 1;
+            }
+            let (run, behind) = rest.split_at(8 * (end - first) as usize);
             // A page that was changed since is written below, with a newer sum.
-            write_all_at(&*sums, &bytes, BLOCK_SIZE + 8 * run[0])
+            write_all_at(&*sums, run, BLOCK_SIZE + 8 * first)
                 .map_err(|error| self.broken("write", &file.id.sums_name(), &error))?;
+            rest = behind;
         }
         let mut left = file.late_sums.lock();
         left.retain(|page, sum| late.get(page) != Some(sum));
@@ -298,26 +303,47 @@ impl PagedFiles {
             let file = &work.files[&image.id];
             file.disk_pages.fetch_max(file.pages_of(image.length), Ordering::AcqRel);
         }
-        for file in &work.dropped {
-            self.free_all(file);
-        }
-        for key in work.pages.iter().chain(&work.visitors) {
-            let Some(file) = work.files.get(&key.file) else {
-                // Dropped; or made since the cut, and then the next checkpoint's.
-                if self.file(key.file).is_some() {
-                    self.cache.lock(self.cache.stripe_of(*key)).visitors.push(*key);
+        let mut held = 0;
+        for _ in 0..work.dropped {
+            let file = {
+                let dropped = &mut self.lock_catalog().dropped;
+                // A backup still copies it. Nobody begins to hold a file that was dropped.
+                if dropped[held].is_held() {
+                    held += 1;
+                    continue;
                 }
-                continue;
+                dropped.remove(held).expect("only a checkpoint takes dropped files away")
             };
-            let _stripe = self.cache.lock(self.cache.stripe_of(*key));
-            let Some(entry) = file.entries.get(key.page) else { continue };
-            if file.metas.get(key.page).is_some_and(|meta| meta.epoch.load(Ordering::Relaxed) > work.cut.epoch) {
-                continue;
-            }
-            // Also what was brought in for an append that came to nothing; one still to come brings it in again.
-            if entry.retire(&file.pool).is_some() {
-                self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
-            }
+            self.free_all(&file);
+        }
+        for number in 0..self.cache.stripe_count() {
+            let mut stripe = self.cache.lock(number);
+            let Stripe { dirty, visitors, .. } = &mut *stripe;
+            dirty.retain(|(key, listed)| {
+                let settled = *listed <= work.cut.epoch;
+                if settled {
+                    self.free_page(work, *key);
+                }
+                !settled
+            });
+            visitors.retain(|key| {
+                self.free_page(work, *key);
+                // A file that was made since the cut is the next checkpoint's.
+                key.file.0 >= work.next_file
+            });
+        }
+    }
+
+    /// Frees a page's frame, unless the page changed since the cut. Under its stripe.
+    fn free_page(&self, work: &Work, key: PageKey) {
+        let Some(file) = work.files.get(&key.file) else { return };
+        let Some(entry) = file.entries.get(key.page) else { return };
+        if file.metas.get(key.page).is_some_and(|meta| meta.epoch.load(Ordering::Relaxed) > work.cut.epoch) {
+            return;
+        }
+        // Also what was brought in for an append that came to nothing; one still to come brings it in again.
+        if entry.retire(&file.pool).is_some() {
+            self.shared.dirty_bytes.fetch_sub(file.page_size as u64, Ordering::Relaxed);
         }
     }
 
@@ -333,42 +359,46 @@ impl PagedFiles {
 
     /// A checkpoint that ran out of room or memory leaves everything to the next one.
     fn put_back(&self, work: &Work) {
-        self.lock_catalog().dropped.extend(work.dropped.iter().cloned());
         let epoch = self.wal.epoch();
-        let mut listed = 0;
-        for key in &work.pages {
-            let Some(file) = work.files.get(&key.file) else { continue };
-            let mut stripe = self.cache.lock(self.cache.stripe_of(*key));
-            let Some(meta) = file.metas.get(key.page) else { continue };
-            if meta.listed.load(Ordering::Relaxed) <= work.cut.epoch {
+        let (mut taken, mut kept) = (0, 0);
+        for number in 0..self.cache.stripe_count() {
+            self.cache.lock(number).dirty.retain_mut(|(key, listed)| {
+                if *listed > work.cut.epoch {
+                    return true;
+                }
+                taken += 1;
+                // Of a file that was dropped before the cut nothing is written any more, and what was changed since
+                // the cut is on the list again already.
+                let meta = work.files.get(&key.file).and_then(|file| file.metas.get(key.page));
+                let Some(meta) = meta.filter(|meta| meta.listed.load(Ordering::Relaxed) <= work.cut.epoch) else {
+                    return false;
+                };
                 meta.listed.store(epoch, Ordering::Relaxed);
-                stripe.dirty.push((*key, epoch));
-                listed += 1;
-            }
+                *listed = epoch;
+                kept += 1;
+                true
+            });
         }
-        for key in &work.visitors {
-            self.cache.lock(self.cache.stripe_of(*key)).visitors.push(*key);
-        }
-        self.wal.keep_for_sums(listed - (work.pages.len() - work.logged) as i64);
+        self.wal.keep_for_sums(kept - (taken - work.logged as i64));
         self.settled.store(u64::MAX, Ordering::Release);
     }
 
     /// Removes numbered files below `limit` that the manifest's catalog lacks: dropped ones, and those of creations
     /// that never came about.
     pub(super) fn remove_files_without_entry(&self, limit: u32, is_known: impl Fn(FileId) -> bool) -> Result<()> {
-        let names = self.shared.disk.list("data").map_err(|error| self.broken("list", "data", &error))?;
+        let mut names = self.shared.disk.list("data").map_err(|error| self.broken("list", "data", &error))?;
         let is_stray = |name: &String| {
             let number: Option<FileId> = name.strip_suffix(".sum").unwrap_or(name).parse().ok().map(FileId);
             // A name that only reads as the same number (`007`) is not ours.
             let own = number.filter(|id| [id.name(), id.sums_name()].contains(&format!("data/{name}")));
             own.is_some_and(|id| id != root::CATALOG && id.0 < limit && !is_known(id))
         };
-        let strays: Vec<String> = names.into_iter().filter(is_stray).collect();
-        for name in &strays {
+        names.retain(is_stray);
+        for name in &names {
             let name = format!("data/{name}");
             self.shared.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
         }
-        if !strays.is_empty() {
+        if !names.is_empty() {
             let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
             retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
         }
@@ -396,6 +426,9 @@ impl PagedFile {
     }
 }
 
+/// What memory of a checkpoint is for, in messages.
+const WRITES: &str = "the pages that a checkpoint writes";
+
 /// Neighbouring pages of one file, to be written together.
 struct PageRun {
     file: Arc<PagedFile>,
@@ -411,22 +444,26 @@ impl PageRun {
         self.first + self.sums.len() as u64 / 8
     }
 
-    fn write(&self) -> std::io::Result<()> {
+    /// Writes pages and sums. `blocks` has room for all of it and two blocks more.
+    fn write(&self, blocks: &mut Vec<u8>) -> std::io::Result<()> {
         let handles = self.file.handles_for_writing();
         let (data, sums) = handles.map_err(|error| std::io::Error::other(error.to_string()))?;
         let page_size = self.file.page_size;
-        let pages: Vec<(u64, &[u8])> = (self.first..).zip(self.bytes.chunks_exact(page_size)).collect();
-        let is_hole = |(number, page): &(u64, &[u8])| is_hole(*number, self.full, page);
-        for run in pages.chunk_by(|page, next| is_hole(page) == is_hole(next)) {
-            let (first, _) = run[0];
+        let page_of = |number: u64| &self.bytes[(number - self.first) as usize * page_size..][..page_size];
+        let is_hole = |number: u64| is_hole(number, self.full, page_of(number));
+        let mut first = self.first;
+        while first < self.end() {
+            let hole = is_hole(first);
+            let end = (first + 1..self.end()).find(|number| is_hole(*number) != hole).unwrap_or(self.end());
             let at = (first - self.first) as usize * page_size;
-            let bytes = &self.bytes[at..][..run.len() * page_size];
+            let bytes = &self.bytes[at..][..(end - first) as usize * page_size];
             let _writing = self.file.writing.lock();
-            if is_hole(&run[0]) {
+            if hole {
                 retry(|| data.punch(self.file.offset(first), bytes.len() as u64))?;
             } else {
-                write_whole_blocks(&*data, bytes, self.file.offset(first))?;
+                write_whole_blocks(&*data, bytes, self.file.offset(first), blocks)?;
             }
+            first = end;
         }
         write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first)
     }
@@ -439,21 +476,21 @@ pub(super) fn is_hole(page: u64, full: u64, bytes: &[u8]) -> bool {
 }
 
 /// Writes bytes with what surrounds them in their first and last block: a write of whole blocks needs no read by
-/// the system (seen: 135 µs against 6 for a cold page).
-fn write_whole_blocks(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+/// the system (seen: 135 µs against 6 for a cold page). They are put together in `blocks`, which has room for them.
+fn write_whole_blocks(file: &dyn DiskFile, bytes: &[u8], offset: u64, blocks: &mut Vec<u8>) -> std::io::Result<()> {
     let end = offset + bytes.len() as u64;
     let (from, to) = (offset / BLOCK_SIZE * BLOCK_SIZE, end.next_multiple_of(BLOCK_SIZE).min(file.size()?));
     if from == offset && to <= end {
         return write_all_at(file, bytes, offset);
     }
-    let mut blocks = Vec::with_capacity((to.max(end) - from) as usize);
+    blocks.clear();
     blocks.resize((offset - from) as usize, 0);
-    read_exact_at(file, &mut blocks, from)?;
+    read_exact_at(file, blocks, from)?;
     blocks.extend_from_slice(bytes);
     if to > end {
         let head = blocks.len();
         blocks.resize((to - from) as usize, 0);
         read_exact_at(file, &mut blocks[head..], end)?;
     }
-    write_all_at(file, &blocks, from)
+    write_all_at(file, blocks, from)
 }

@@ -10,13 +10,15 @@
 //!
 //! Whatever is missing on the way down (a page in memory, room in a file or in the wal) is not waited for: all locks
 //! are released, the thing is provided, and the commit starts again. So only what was provided before can fail, and
-//! nothing fails after the LSN is taken.
+//! nothing fails after the LSN is taken: by then even the lists of the stripes have the pages, and a commit that is
+//! called off takes them back before it lets go of the stripes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::checksum::{crc32c, page_sum};
+use crate::memory;
 use crate::os::sync::{MutexGuard, Ordering, thread_local};
 use crate::os::{retry, write_all_at};
 use crate::wal::Append;
@@ -24,7 +26,7 @@ use crate::wal::Append;
 use super::cache::{OldImage, PageKey, Stripe};
 use super::file::{PageMeta, PagedFile};
 use super::redo::Redo;
-use super::{PagedFiles, PoisonOnPanic, page_buffer};
+use super::{PagedFiles, PoisonOnPanic};
 
 /// One part of a commit.
 #[derive(Clone, Copy)]
@@ -101,7 +103,10 @@ struct Marked {
     piece: usize,
     epoch: u64,
     listed: u64,
-    copy: Option<Arc<Vec<u8>>>,
+    /// It was put on its stripe's list of dirty pages.
+    dirtied: bool,
+    /// A copy of it was left for an older cut.
+    copied: bool,
 }
 
 /// Buffers that every commit of a thread uses again.
@@ -179,7 +184,7 @@ impl PagedFiles {
         scratch: &mut Scratch,
         placed: &mut impl FnMut(usize, u64),
     ) -> Result<std::result::Result<Outcome, Missing>> {
-        let tails = Tails::lock(edits, held);
+        let tails = Tails::lock(edits, held)?;
         scratch.payload.clear();
         scratch.pieces.clear();
         scratch.marked.clear();
@@ -188,16 +193,15 @@ impl PagedFiles {
             return Ok(Err(missing));
         }
         let crc = crc32c(0, &scratch.payload);
-        let mut stripes = Stripes::lock(self, scratch);
+        let mut stripes = Stripes::lock(self, scratch)?;
         let epoch = self.wal.epoch();
         if edits.iter().any(|edit| edit.file().is_dropped()) {
             // After the epoch was read: a drop from here on moves it.
             return Ok(Err(Missing::Nothing));
         }
-        let before = self.wal.checkpoint_epoch();
-        let stop = self.examine(edits, scratch, epoch);
+        let stop = self.examine(edits, scratch, &mut stripes, epoch);
         if !matches!(stop, Ok(None)) {
-            undo(edits, scratch);
+            self.undo(edits, scratch, &mut stripes);
         }
         match stop? {
             None => {}
@@ -207,12 +211,12 @@ impl PagedFiles {
         if scratch.payload.is_empty() {
             return Ok(Ok(Outcome::Done(self.wal.last())));
         }
-        let dirtied = scratch.marked.iter().filter(|marked| marked.listed <= before).count() as u64;
+        let dirtied = scratch.marked.iter().filter(|marked| marked.dirtied).count() as u64;
         let appended = self.wal.append(&scratch.payload, crc, epoch, dirtied, |_| move_lengths(edits));
         let lsn = match appended {
             Append::Done(lsn) => lsn,
             other => {
-                undo(edits, scratch);
+                self.undo(edits, scratch, &mut stripes);
                 return match other {
                     Append::NeedRoom => Ok(Err(Missing::WalRoom(scratch.payload.len(), dirtied))),
                     Append::EpochMoved => Ok(Err(Missing::Nothing)),
@@ -223,17 +227,6 @@ impl PagedFiles {
 
         // From here on nothing can fail; should something panic, the pages are not what the wal says.
         let _unfinished = PoisonOnPanic(&self.wal);
-        for marked in scratch.marked.drain(..) {
-            let piece = &scratch.pieces[marked.piece];
-            let key = PageKey { file: edits[piece.edit as usize].file().id, page: piece.page };
-            let stripe = stripes.get(piece.stripe);
-            if marked.listed <= before {
-                stripe.dirty.push((key, epoch));
-            }
-            if let Some(bytes) = marked.copy {
-                self.cache.leave(stripe, key, OldImage { first: marked.epoch, last: epoch - 1, bytes });
-            }
-        }
         for piece in &scratch.pieces {
             let edit = &edits[piece.edit as usize];
             if let Some(bytes) = edit.written() {
@@ -276,7 +269,13 @@ impl PagedFiles {
     }
 
     /// Under the stripes: are all pages in frames, do the expectations hold? Marks the pages that will change.
-    fn examine(&self, edits: &[Edit<'_>], scratch: &mut Scratch, epoch: u64) -> Result<Option<Stop>> {
+    fn examine(
+        &self,
+        edits: &[Edit<'_>],
+        scratch: &mut Scratch,
+        stripes: &mut Stripes<'_>,
+        epoch: u64,
+    ) -> Result<Option<Stop>> {
         for (index, piece) in scratch.pieces.iter().enumerate() {
             if let Some(later) = scratch.pieces.get(index + AHEAD) {
                 let bytes = (later.at as usize, later.size as usize);
@@ -303,7 +302,8 @@ impl PagedFiles {
             }
             let meta = file.metas.get_or_make(piece.page)?;
             if meta.epoch.load(Ordering::Relaxed) < epoch {
-                scratch.marked.push(self.mark(file, piece, meta, epoch, index)?);
+                memory::reserve(&mut scratch.marked, 1, "the pages of a commit")?;
+                scratch.marked.push(self.mark(file, piece, meta, stripes.get(piece.stripe), epoch, index)?);
             }
         }
         Ok(None)
@@ -319,30 +319,31 @@ impl PagedFiles {
             }
             match *edit {
                 Edit::Write { offset, bytes, .. } => {
-                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload);
-                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload)?;
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch)?;
                 }
                 Edit::Append { bytes, .. } => {
-                    let offset = ends.take(file, bytes.len() as u64);
+                    let offset = ends.take(file, bytes.len() as u64)?;
                     let pages = file.pages_of(offset + bytes.len() as u64);
                     if !file.has_room(pages) {
                         return Ok(Some(Missing::FileRoom(Arc::clone(file), pages)));
                     }
-                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload);
-                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                    Redo::Write { file: file.id, offset, bytes }.put(&mut scratch.payload)?;
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch)?;
                 }
                 Edit::Adopt { sums, .. } => {
                     let size = sums.len() as u64 / 8 * file.page_size as u64;
-                    let offset = ends.take(file, size);
+                    let offset = ends.take(file, size)?;
                     let first = offset / file.page_size as u64;
                     debug_assert!(offset % file.page_size as u64 == 0);
-                    Redo::Adopt { file: file.id, first, sums }.put(&mut scratch.payload);
+                    Redo::Adopt { file: file.id, first, sums }.put(&mut scratch.payload)?;
                     let pages = first..first + (sums.len() as u64 / 8).min(u64::from(self.cache.stripe_count()));
                     let stripe_of = |page| self.cache.stripe_of(PageKey { file: file.id, page });
+                    memory::reserve(&mut scratch.stripes, (pages.end - pages.start) as usize, "the pages of a commit")?;
                     scratch.stripes.extend(pages.map(stripe_of));
                 }
                 Edit::Expect { offset, bytes, .. } => {
-                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch);
+                    self.cut_into_pieces(index, file, offset, bytes.len(), scratch)?;
                 }
             }
         }
@@ -350,12 +351,13 @@ impl PagedFiles {
             if growth > 0 {
                 // The tail is held, so nobody else moves the length.
                 let length = file.committed.load(Ordering::Relaxed) + growth;
-                Redo::Length { file: file.id, length }.put(&mut scratch.payload);
+                Redo::Length { file: file.id, length }.put(&mut scratch.payload)?;
             }
             if tally != 0 {
-                Redo::Tally { file: file.id, added: tally }.put(&mut scratch.payload);
+                Redo::Tally { file: file.id, added: tally }.put(&mut scratch.payload)?;
             }
-        });
+            Ok(())
+        })?;
         let size = scratch.payload.len() as u64;
         if size > self.options.commit_max {
             let limit = self.options.commit_max;
@@ -373,11 +375,9 @@ impl PagedFiles {
         if scratch.pieces.len() as u64 * scratch.pieces.iter().map(size).max().unwrap_or(0) <= limit {
             return Ok(());
         }
-        let mut pages: Vec<(u32, u64, u64)> = scratch
-            .pieces
-            .iter()
-            .map(|piece| (edits[piece.edit as usize].file().id.0, piece.page, size(piece)))
-            .collect();
+        let of_page = |piece: &Piece| (edits[piece.edit as usize].file().id.0, piece.page, size(piece));
+        let pages = scratch.pieces.iter().map(of_page);
+        let mut pages = memory::collect(scratch.pieces.len(), pages, "the pages of a commit")?;
         pages.sort_unstable();
         pages.dedup();
         let bytes: u64 = pages.iter().map(|(_, _, size)| size).sum();
@@ -388,8 +388,16 @@ impl PagedFiles {
         Err(Error::TooLarge(text.into()))
     }
 
-    fn cut_into_pieces(&self, edit: usize, file: &PagedFile, offset: u64, size: usize, scratch: &mut Scratch) {
+    fn cut_into_pieces(
+        &self,
+        edit: usize,
+        file: &PagedFile,
+        offset: u64,
+        size: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         let page_size = file.page_size as u64;
+        memory::reserve(&mut scratch.pieces, size / file.page_size + 2, "the pages of a commit")?;
         let mut start = 0;
         while start < size {
             let page = (offset + start as u64) / page_size;
@@ -406,31 +414,64 @@ impl PagedFiles {
             });
             start += count;
         }
+        Ok(())
     }
 
-    /// Notes that a page changes in this epoch for the first time, with a copy of it for a cut that needs one.
-    fn mark(&self, file: &PagedFile, piece: &Piece, meta: &PageMeta, epoch: u64, index: usize) -> Result<Marked> {
+    /// Notes that a page changes in this epoch for the first time: on its stripe's list of dirty pages, and with a
+    /// copy of it for a cut that needs one. After an error nothing is noted.
+    fn mark(
+        &self,
+        file: &PagedFile,
+        piece: &Piece,
+        meta: &PageMeta,
+        stripe: &mut Stripe,
+        epoch: u64,
+        index: usize,
+    ) -> Result<Marked> {
+        let key = PageKey { file: file.id, page: piece.page };
         let last = meta.epoch.load(Ordering::Relaxed);
         let listed = meta.listed.load(Ordering::Relaxed);
-        let copy = if self.cache.needs_copy(last, listed, meta.taken.load(Ordering::Relaxed)) {
-            let mut bytes = page_buffer(file.page_size)?;
+        // Should a cut be made from here on, the epoch moves and all is undone.
+        let dirtied = listed <= self.wal.checkpoint_epoch();
+        let copied = self.cache.needs_copy(last, listed, meta.taken.load(Ordering::Relaxed));
+        memory::reserve(&mut stripe.dirty, 1, "the list of dirty pages")?;
+        if copied {
+            let mut bytes = memory::zeros(file.page_size, "a page as it was for a scan or a checkpoint")?;
             file.entry(piece.page)?.read_frame(file.page_size, 0, &mut bytes);
-            Some(Arc::new(bytes))
-        } else {
-            None
-        };
-        meta.epoch.store(epoch, Ordering::Relaxed);
-        if listed <= self.wal.checkpoint_epoch() {
-            meta.listed.store(epoch, Ordering::Relaxed);
+            self.cache.leave(stripe, key, OldImage { first: last, last: epoch - 1, bytes: Arc::new(bytes) })?;
         }
-        Ok(Marked { piece: index, epoch: last, listed, copy })
+        meta.epoch.store(epoch, Ordering::Relaxed);
+        if dirtied {
+            meta.listed.store(epoch, Ordering::Relaxed);
+            stripe.dirty.push((key, epoch));
+        }
+        Ok(Marked { piece: index, epoch: last, listed, dirtied, copied })
+    }
+
+    /// Takes back the marks of an attempt that was called off, the last one first. Under the same stripes.
+    fn undo(&self, edits: &[Edit<'_>], scratch: &mut Scratch, stripes: &mut Stripes<'_>) {
+        for marked in scratch.marked.drain(..).rev() {
+            let piece = &scratch.pieces[marked.piece];
+            let file = edits[piece.edit as usize].file();
+            let stripe = stripes.get(piece.stripe);
+            if marked.dirtied {
+                stripe.dirty.pop();
+            }
+            if marked.copied {
+                self.cache.take_back(stripe, PageKey { file: file.id, page: piece.page });
+            }
+            if let Some(meta) = file.metas.get(piece.page) {
+                meta.epoch.store(marked.epoch, Ordering::Relaxed);
+                meta.listed.store(marked.listed, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Gives a page a frame with its bytes, so that it can be changed under the stripe lock without a wait.
     pub(super) fn bring_in(&self, file: &Arc<PagedFile>, page: u64) -> Result<()> {
         let entry = file.entry(page)?;
         let version = entry.version();
-        let mut bytes = page_buffer(file.page_size)?;
+        let mut bytes = memory::zeros(file.page_size, "a page")?;
         let on_disk = page < file.disk_pages.load(Ordering::Acquire);
         if on_disk {
             // Verified also where it was before: what rotted since must not get a new sum.
@@ -448,6 +489,7 @@ impl PagedFiles {
             && !file.is_dropped()
             && on_disk == (page < file.disk_pages.load(Ordering::Acquire))
         {
+            memory::reserve(&mut stripe.visitors, 1, "the list of pages in memory")?;
             entry.install(frame);
             stripe.visitors.push(key);
             let before = self.shared.dirty_bytes.fetch_add(file.page_size as u64, Ordering::Relaxed);
@@ -484,11 +526,11 @@ impl PagedFiles {
             }
             let head = (start.next_multiple_of(page_size) - start).min(size);
             let full = (size - head) / page_size;
-            let mut head_bytes = page_buffer(head as usize)?;
+            let mut head_bytes = memory::zeros(head as usize, "a bulk append")?;
             fill(0, &mut head_bytes)?;
-            let mut sums = page_buffer(full as usize * 8)?;
+            let mut sums = memory::zeros(full as usize * 8, "the sums of a bulk append")?;
             let first = (start + head) / page_size;
-            let mut buffer = page_buffer((PIECE + page_size).min(full * page_size) as usize)?;
+            let mut buffer = memory::zeros((PIECE + page_size).min(full * page_size) as usize, "a bulk append")?;
             let (data, _) = file.handles_for_writing()?;
             let broken = |error: std::io::Error| {
                 self.wal.fail(format!("it could not write {}: {error}", file.id.name()).into());
@@ -518,7 +560,7 @@ impl PagedFiles {
                 held -= written;
                 offset += written;
             }
-            let mut tail_bytes = page_buffer((size - head - full * page_size) as usize)?;
+            let mut tail_bytes = memory::zeros((size - head - full * page_size) as usize, "a bulk append")?;
             fill(head + full * page_size, &mut tail_bytes)?;
             if full > 0 {
                 retry(|| data.sync()).map_err(broken)?;
@@ -586,25 +628,29 @@ struct Ends {
 
 impl Ends {
     /// The offset for `size` more bytes of `file`.
-    fn take(&mut self, file: &PagedFile, size: u64) -> u64 {
+    fn take(&mut self, file: &PagedFile, size: u64) -> Result<u64> {
         let end = match &mut self.one {
             Some((id, end)) if *id == file.id.0 => end,
             None => &mut self.one.insert((file.id.0, file.committed.load(Ordering::Relaxed))).1,
-            Some(_) => self.more.entry(file.id.0).or_insert_with(|| file.committed.load(Ordering::Relaxed)),
+            Some(_) => {
+                self.more.try_reserve(1).map_err(memory::refused("the tables of a commit"))?;
+                self.more.entry(file.id.0).or_insert_with(|| file.committed.load(Ordering::Relaxed))
+            }
         };
         let offset = *end;
         *end += size;
-        offset
+        Ok(offset)
     }
 }
 
 /// Calls `act` once for every file among the edits, with the growth of its length and the change of its tally.
-fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&PagedFile, u64, i64)) {
+fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&PagedFile, u64, i64) -> Result<()>) -> Result<()> {
     if let [edit] = edits {
         return act(edit.file(), edit.growth(), edit.tally());
     }
     let mut sums: Vec<(&Arc<PagedFile>, u64, i64)> = Vec::new();
     for edit in edits.iter().filter(|edit| edit.growth() > 0 || edit.tally() != 0) {
+        memory::reserve(&mut sums, 1, "the tables of a commit")?;
         let index = sums.iter().rposition(|(file, ..)| Arc::ptr_eq(file, edit.file())).unwrap_or_else(|| {
             sums.push((edit.file(), 0, 0));
             sums.len() - 1
@@ -612,7 +658,7 @@ fn for_each_file(edits: &[Edit<'_>], mut act: impl FnMut(&PagedFile, u64, i64)) 
         sums[index].1 += edit.growth();
         sums[index].2 += edit.tally();
     }
-    sums.into_iter().for_each(|(file, growth, tally)| act(file, growth, tally));
+    sums.into_iter().try_for_each(|(file, growth, tally)| act(file, growth, tally))
 }
 
 /// Under the wal's lock: from now on a cut sees these lengths.
@@ -627,17 +673,6 @@ fn move_lengths(edits: &[Edit<'_>]) {
     }
 }
 
-/// Takes back the marks of an attempt that was called off.
-fn undo(edits: &[Edit<'_>], scratch: &mut Scratch) {
-    for marked in scratch.marked.drain(..) {
-        let piece = &scratch.pieces[marked.piece];
-        if let Some(meta) = edits[piece.edit as usize].file().metas.get(piece.page) {
-            meta.epoch.store(marked.epoch, Ordering::Relaxed);
-            meta.listed.store(marked.listed, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The tails of all files that a commit appends to, locked by ascending number.
 struct Tails<'a> {
     _one: Option<MutexGuard<'a, ()>>,
@@ -645,20 +680,22 @@ struct Tails<'a> {
 }
 
 impl<'a> Tails<'a> {
-    fn lock(edits: &[Edit<'a>], held: Option<&Arc<PagedFile>>) -> Tails<'a> {
+    fn lock(edits: &[Edit<'a>], held: Option<&Arc<PagedFile>>) -> Result<Tails<'a>> {
         let mut files = Vec::new();
         for edit in edits.iter().filter(|edit| edit.growth() > 0) {
             let file = edit.file();
             if edits.len() == 1 {
-                return Tails { _one: held.is_none().then(|| file.tail.lock()), _more: Vec::new() };
+                return Ok(Tails { _one: held.is_none().then(|| file.tail.lock()), _more: Vec::new() });
             }
             if !held.is_some_and(|held| Arc::ptr_eq(held, file)) {
+                memory::reserve(&mut files, 1, "the tables of a commit")?;
                 files.push(file);
             }
         }
         files.sort_unstable_by_key(|file| file.id);
         files.dedup_by_key(|file| file.id);
-        Tails { _one: None, _more: files.into_iter().map(|file| file.tail.lock()).collect() }
+        let locked = files.iter().map(|file| file.tail.lock());
+        Ok(Tails { _one: None, _more: memory::collect(files.len(), locked, "the tables of a commit")? })
     }
 }
 
@@ -669,14 +706,16 @@ enum Stripes<'a> {
 }
 
 impl<'a> Stripes<'a> {
-    fn lock(files: &'a PagedFiles, scratch: &mut Scratch) -> Stripes<'a> {
+    fn lock(files: &'a PagedFiles, scratch: &mut Scratch) -> Result<Stripes<'a>> {
         if let ([piece], []) = (scratch.pieces.as_slice(), scratch.stripes.as_slice()) {
-            return Stripes::One(files.cache.lock(piece.stripe));
+            return Ok(Stripes::One(files.cache.lock(piece.stripe)));
         }
+        memory::reserve(&mut scratch.stripes, scratch.pieces.len(), "the pages of a commit")?;
         scratch.stripes.extend(scratch.pieces.iter().map(|piece| piece.stripe));
         scratch.stripes.sort_unstable();
         scratch.stripes.dedup();
-        Stripes::Many(scratch.stripes.iter().map(|stripe| (*stripe, files.cache.lock(*stripe))).collect())
+        let locked = scratch.stripes.iter().map(|stripe| (*stripe, files.cache.lock(*stripe)));
+        Ok(Stripes::Many(memory::collect(scratch.stripes.len(), locked, "the pages of a commit")?))
     }
 
     fn get(&mut self, stripe: u32) -> &mut Stripe {

@@ -255,8 +255,10 @@ pub struct FramePool {
 
 #[derive(Default)]
 struct PoolState {
+    /// With room for all frames of the pool: to give one back never needs memory.
     free: Vec<Free>,
     chunks: Vec<Memory>,
+    frame_count: usize,
 }
 
 struct Free(NonNull<u8>);
@@ -296,7 +298,7 @@ impl FramePool {
         let count = (1 << state.chunks.len().min(20)).min((LARGEST / stride).max(1));
         let refused = |_| Error::NoMemory(format!("no memory for {count} page frames").into());
         let memory = Memory::new(count * stride).map_err(|_| refused(()))?;
-        state.free.try_reserve(count).map_err(|_| refused(()))?;
+        state.free.try_reserve(state.frame_count + count).map_err(|_| refused(()))?;
         state.chunks.try_reserve(1).map_err(|_| refused(()))?;
         let base = NonNull::new(memory.as_ptr()).expect("memory has an address");
         for index in 0..count {
@@ -304,6 +306,7 @@ impl FramePool {
             state.free.push(Free(unsafe { base.add(index * stride) }));
         }
         state.chunks.push(memory);
+        state.frame_count += count;
         Ok(())
     }
 }

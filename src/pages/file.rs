@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
+use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 
@@ -54,7 +55,7 @@ pub struct PagedFile {
     pub(super) shared: Arc<FileShared>,
     me: Weak<PagedFile>,
     /// What the floor above wants to remember of it.
-    pub(super) meta: Mutex<Arc<[u8]>>,
+    pub(super) meta: Mutex<Arc<Vec<u8>>>,
     /// The length in bytes that readers see.
     pub(super) length: AtomicU64,
     /// The length as of the newest frame; moves under the wal's lock. Like the tally, on a cache line that readers
@@ -155,7 +156,7 @@ pub struct FileImage {
     /// Its tally.
     pub tally: i64,
     /// What the floor above remembers of it.
-    pub meta: Arc<[u8]>,
+    pub meta: Arc<Vec<u8>>,
 }
 
 impl FileImage {
@@ -210,7 +211,7 @@ impl PagedFile {
     }
 
     /// What the floor above remembers of the file.
-    pub fn meta(&self) -> Arc<[u8]> {
+    pub fn meta(&self) -> Arc<Vec<u8>> {
         Arc::clone(&self.meta.lock())
     }
 
@@ -384,7 +385,7 @@ impl PagedFile {
             yield_now();
             return Ok(());
         }
-        let mut bytes = super::page_buffer(self.page_size)?;
+        let mut bytes = memory::zeros(self.page_size, "a page")?;
         if let Err(error) = self.load_verified(page, &mut bytes) {
             // A writer may have taken the page meanwhile, and a checkpoint may be writing it: then the entry says so.
             return if entry.version() == 0 { Err(error) } else { Ok(()) };
@@ -488,6 +489,7 @@ impl PagedFile {
         if let Some(file) = handles.slot(contents) {
             return Ok(Arc::clone(file));
         }
+        self.shared.descriptors.reserve()?;
         let name = self.name(contents);
         let how = if self.shared.descriptors.read_only { Open::Read } else { Open::Write };
         let file = self.shared.disk.open(&name, how).map_err(|error| match error.kind() {
@@ -519,6 +521,7 @@ impl PagedFile {
                 return Ok((self.data()?, self.sums()?));
             }
         }
+        self.shared.descriptors.reserve()?;
         let data = self.make(Contents::Data)?;
         let sums = self.make(Contents::Sums)?;
         let mut handles = self.handles.lock();
@@ -643,6 +646,11 @@ impl Descriptors {
         Descriptors { read_only, limit, open: Mutex::default() }
     }
 
+    /// Memory for the next notes: for many, since other threads may make theirs first.
+    fn reserve(&self) -> Result<()> {
+        self.open.lock().try_reserve(64).map_err(memory::refused("the list of open files"))
+    }
+
     /// Notes that `file` may have descriptors open, and closes those of the files opened longest ago.
     fn touch(&self, file: &Weak<PagedFile>) {
         let mut open = self.open.lock();
@@ -689,7 +697,7 @@ impl<T: Default> Growing<T> {
     /// The item.
     pub fn get_or_make(&self, index: u64) -> Result<&T> {
         let (chunk, at) = Self::place(index);
-        let refused = || Error::NoMemory("no memory to keep track of more pages".into());
+        let refused = || Error::NoMemory("no memory for the list of pages".into());
         let slot = self.chunks.get(chunk).ok_or_else(refused)?;
         if slot.get().is_none() {
             let count = 1_usize << (chunk as u32 + FIRST_CHUNK_BITS);

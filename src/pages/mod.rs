@@ -24,11 +24,12 @@ mod redo;
 mod root;
 mod snapshot;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::os::Bell;
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
 use crate::wal::{Durability, Need, Wal, WalOptions};
@@ -113,8 +114,8 @@ impl Drop for PoisonOnPanic<'_> {
 #[derive(Default)]
 struct Catalog {
     files: BTreeMap<FileId, Arc<PagedFile>>,
-    /// Files that were dropped since the last checkpoint's cut.
-    dropped: Vec<Arc<PagedFile>>,
+    /// Files that were dropped since the cut of the last checkpoint that came to its end, in their order.
+    dropped: VecDeque<Arc<PagedFile>>,
     next: u32,
 }
 
@@ -161,8 +162,9 @@ pub struct Figures {
 
 impl PagedFiles {
     /// All files, by number.
-    pub fn files(&self) -> Vec<Arc<PagedFile>> {
-        self.catalog.lock().files.values().cloned().collect()
+    pub fn files(&self) -> Result<Vec<Arc<PagedFile>>> {
+        let files = &self.catalog.lock().files;
+        memory::collect(files.len(), files.values().cloned(), "the list of all files")
     }
 
     /// The file with this number.
@@ -219,7 +221,7 @@ impl PagedFiles {
     }
 
     /// Makes an empty file. Returns it with the LSN to wait for.
-    pub fn create_file(&self, kind: u32, page_size: usize, meta: &[u8]) -> Result<(Arc<PagedFile>, u64)> {
+    pub fn create_file(&self, kind: u32, page_size: usize, meta: Arc<Vec<u8>>) -> Result<(Arc<PagedFile>, u64)> {
         let pool = self.pool(page_size);
         self.change_catalog(
             meta.len() + 64,
@@ -230,8 +232,8 @@ impl PagedFiles {
                     return Err(Error::TooLarge("all numbers of files are used up".into()));
                 }
                 let page_size = page_size as u32;
-                redo::Redo::Create { file: id, kind, page_size, meta }.put(payload);
-                let meta = Arc::from(meta);
+                redo::Redo::Create { file: id, kind, page_size, meta: &meta }.put(payload)?;
+                let meta = Arc::clone(&meta);
                 let image = file::FileImage { id, kind, page_size, length: 0, tally: 0, meta };
                 let file = PagedFile::new(Arc::clone(&self.shared), image, Arc::clone(&pool));
                 let made = Arc::clone(&file);
@@ -244,13 +246,14 @@ impl PagedFiles {
     }
 
     /// Changes what the floor above remembers of a file. Returns the LSN to wait for.
-    pub fn describe_file(&self, file: &Arc<PagedFile>, meta: &[u8]) -> Result<u64> {
+    pub fn describe_file(&self, file: &Arc<PagedFile>, meta: Arc<Vec<u8>>) -> Result<u64> {
         let ((), lsn) = self.change_catalog(
             meta.len() + 64,
             || {},
             |_, payload| {
-                redo::Redo::Describe { file: file.id, meta }.put(payload);
-                Ok(((), move |_: &mut Catalog| *file.meta.lock() = Arc::from(meta)))
+                redo::Redo::Describe { file: file.id, meta: &meta }.put(payload)?;
+                let meta = Arc::clone(&meta);
+                Ok(((), move |_: &mut Catalog| *file.meta.lock() = meta))
             },
         )?;
         Ok(lsn)
@@ -263,8 +266,9 @@ impl PagedFiles {
             file.dropped.store(true, Ordering::Release);
             self.wal.begin_epoch();
         };
-        let ((), lsn) = self.change_catalog(64, logged, |_, payload| {
-            redo::Redo::Drop { file: file.id }.put(payload);
+        let ((), lsn) = self.change_catalog(64, logged, |catalog, payload| {
+            catalog.dropped.try_reserve(1).map_err(memory::refused("the list of dropped tables"))?;
+            redo::Redo::Drop { file: file.id }.put(payload)?;
             Ok(((), move |catalog: &mut Catalog| {
                 catalog.dropped.extend(catalog.files.remove(&file.id));
             }))
@@ -291,7 +295,7 @@ impl PagedFiles {
         let _one = self.checkpointing.lock();
         let end = file.disk_pages.load(Ordering::Acquire);
         let end = if page < end { end.min(file.pages_there()?.saturating_add(1)) } else { end };
-        let mut bytes = page_buffer(file.page_size)?;
+        let mut bytes = memory::zeros(file.page_size, "a page")?;
         for page in page..end.min(page + COUNT) {
             if !file.entries.get(page).is_some_and(PageEntry::has_frame) {
                 each(page, file.load_verified(page, &mut bytes))?;
@@ -389,14 +393,14 @@ impl PagedFiles {
         &self,
         size: usize,
         logged: impl Fn(),
-        change: impl Fn(&Catalog, &mut Vec<u8>) -> Result<(T, F)>,
+        change: impl Fn(&mut Catalog, &mut Vec<u8>) -> Result<(T, F)>,
     ) -> Result<(T, u64)> {
         self.admit_writer()?;
         loop {
             {
                 let mut catalog = self.catalog.lock();
                 let mut payload = Vec::new();
-                let (made, apply) = change(&catalog, &mut payload)?;
+                let (made, apply) = change(&mut catalog, &mut payload)?;
                 let crc = crate::format::checksum::crc32c(0, &payload);
                 match self.wal.append(&payload, crc, self.wal.epoch(), 0, |_| logged()) {
                     crate::wal::Append::Done(lsn) => {
@@ -504,13 +508,4 @@ impl PagedFiles {
     fn lock_catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock()
     }
-}
-
-/// A buffer for one page.
-fn page_buffer(page_size: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let refused = |_| Error::NoMemory(format!("no memory for a page of {page_size} bytes").into());
-    bytes.try_reserve_exact(page_size).map_err(refused)?;
-    bytes.resize(page_size, 0);
-    Ok(bytes)
 }

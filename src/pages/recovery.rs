@@ -26,6 +26,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::bytes::Take;
 use crate::format::checksum::page_sum;
 use crate::format::manifest::Manifest;
+use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::os::{Bell, Disk, ForkMark, Open, retry, write_all_at};
 use crate::wal::Wal;
@@ -37,7 +38,7 @@ use super::cache::{Cache, PageKey};
 use super::file::{Descriptors, FileImage, FileShared, LENGTH_LIMIT, PagedFile};
 use super::redo::{Redo, sums_of};
 use super::root::{MANIFEST, Root};
-use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles, page_buffer};
+use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles};
 
 /// What a folder holds before it is a database.
 pub struct NewDatabase;
@@ -50,8 +51,8 @@ impl NewDatabase {
         make_folders(disk)?;
         let mut uuid = [0; 16];
         disk.entropy(&mut uuid);
-        let mut blocks = Manifest::first(uuid).encode();
-        blocks.resize(2 * BLOCK_SIZE as usize, 0);
+        let mut blocks = memory::zeros(2 * BLOCK_SIZE as usize, "the manifest")?;
+        blocks[..BLOCK_SIZE as usize].copy_from_slice(&Manifest::first(uuid).encode());
         let draft = disk.open(Self::DRAFT, Open::Create);
         let draft = draft.map_err(|error| Error::allocation("make", Self::DRAFT, &error))?;
         let refused = |error: std::io::Error| Error::allocation("write", Self::DRAFT, &error);
@@ -125,7 +126,7 @@ impl PagedFiles {
         let wal = Wal::new(disk, manifest.uuid, options.wal.clone(), link, &numbers, Box::new(awaken));
         let files = PagedFiles {
             shared,
-            cache: Cache::new(options.stripe_count),
+            cache: Cache::new(options.stripe_count)?,
             options,
             wal,
             root,
@@ -165,7 +166,7 @@ impl PagedFiles {
         if manifest.clean {
             return Ok(());
         }
-        for file in self.files() {
+        for file in self.files()? {
             file.cut_to_size().map_err(|error| self.broken("cut", &file.id.name(), &error))?;
         }
         let end = self.wal.end();
@@ -220,17 +221,18 @@ impl PagedFiles {
         }
         self.wal.keep_for_sums(dirty.len() as i64);
         for key in dirty {
-            self.cache.lock(self.cache.stripe_of(key)).dirty.push((key, REPLAY_EPOCH));
+            let mut stripe = self.cache.lock(self.cache.stripe_of(key));
+            memory::reserve(&mut stripe.dirty, 1, "the list of dirty pages")?;
+            stripe.dirty.push((key, REPLAY_EPOCH));
         }
-        for file in self.files() {
+        for file in self.files()? {
             self.sync_crowd()?;
             file.allocate(file.pages_of(file.length()))?;
         }
         self.settled.store(u64::MAX, Ordering::Release);
         self.checkpoint()?;
         self.wal.remove_strays(self.root.manifest().wal_segment)?;
-        let known = self.lock_catalog().files.keys().copied().collect::<HashSet<_>>();
-        self.remove_files_without_entry(u32::MAX, |id| known.contains(&id))
+        self.remove_files_without_entry(u32::MAX, |id| self.file(id).is_some())
     }
 }
 
@@ -281,6 +283,7 @@ struct Survey {
 
 impl Survey {
     fn of(disk: &dyn Disk, manifest: &Manifest, start: Start) -> Result<Survey> {
+        const WHAT: &str = "what the wal says of pages";
         let mut logged: HashMap<PageKey, Vec<(u64, u64)>> = HashMap::new();
         let mut doomed = HashSet::new();
         let tail = replay(disk, &manifest.uuid, start, &mut |frame| {
@@ -290,6 +293,7 @@ impl Survey {
                 match (Redo::take(&mut take), line) {
                     (None, _) => return Err(malformed(frame, start.segment)),
                     (Some(Redo::Drop { file }), None) => {
+                        doomed.try_reserve(1).map_err(memory::refused(WHAT))?;
                         doomed.insert(file);
                     }
                     (Some(Redo::Adopt { file, first, sums }), Some(line)) => {
@@ -297,7 +301,10 @@ impl Survey {
                             return Err(malformed(frame, start.segment));
                         }
                         for (page, sum) in (first..).zip(sums_of(sums)) {
-                            logged.entry(PageKey { file, page }).or_default().push((line, sum));
+                            logged.try_reserve(1).map_err(memory::refused(WHAT))?;
+                            let lines = logged.entry(PageKey { file, page }).or_default();
+                            memory::reserve(lines, 1, WHAT)?;
+                            lines.push((line, sum));
                         }
                     }
                     _ => {}
@@ -312,6 +319,14 @@ impl Survey {
 fn malformed(frame: &Frame<'_>, segment: u64) -> Error {
     let what = format!("frame {} verifies, but what it says breaks the format", frame.lsn);
     Error::corrupt(&segment_name(segment), what)
+}
+
+/// What memory of the second reading is for, in messages.
+const REPLAYED: &str = "the pages that the wal changes";
+
+/// What the floor above remembers of a file, kept beyond the frame that says it.
+fn kept(meta: &[u8]) -> Result<Arc<Vec<u8>>> {
+    memory::collect(meta.len(), meta.iter().copied(), "the catalog").map(Arc::new)
 }
 
 /// The second reading: changes are made in frames.
@@ -349,7 +364,7 @@ impl Replaying<'_> {
 
     fn redo(&mut self, frame: &Frame<'_>, redo: Redo<'_>) -> Result<()> {
         if let Redo::Create { file, kind, page_size, meta } = redo {
-            let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta: Arc::from(meta) };
+            let image = FileImage { id: file, kind, page_size, length: 0, tally: 0, meta: kept(meta)? };
             let mut catalog = self.files.lock_catalog();
             // A number is given once.
             if !image.is_possible() || file.0 < catalog.next {
@@ -381,7 +396,7 @@ impl Replaying<'_> {
             Redo::Tally { added, .. } => {
                 file.tally.fetch_add(added, Ordering::AcqRel);
             }
-            Redo::Describe { meta, .. } => *file.meta.lock() = Arc::from(meta),
+            Redo::Describe { meta, .. } => *file.meta.lock() = kept(meta)?,
             Redo::Drop { .. } => {
                 file.dropped.store(true, Ordering::Release);
                 self.files.lock_catalog().files.remove(&id);
@@ -437,7 +452,10 @@ impl Replaying<'_> {
             return Ok(());
         }
         let key = PageKey { file: file.id, page };
-        let mut bytes = page_buffer(file.page_size)?;
+        self.suspects.try_reserve(1).map_err(memory::refused(REPLAYED))?;
+        self.dirty.try_reserve(1).map_err(memory::refused(REPLAYED))?;
+        let meta = file.metas.get_or_make(page)?;
+        let mut bytes = memory::zeros(file.page_size, "a page")?;
         if page < file.disk_pages.load(Ordering::Acquire) {
             file.load(page, &mut bytes)?;
             if page_sum(file.id.0, page, &bytes) != file.stored_sum(page)? {
@@ -447,7 +465,6 @@ impl Replaying<'_> {
             }
         }
         entry.install(file.pool.frame(&bytes)?);
-        let meta = file.metas.get_or_make(page)?;
         meta.epoch.store(REPLAY_EPOCH, Ordering::Relaxed);
         meta.listed.store(REPLAY_EPOCH, Ordering::Relaxed);
         self.files.shared.dirty_bytes.fetch_add(file.page_size as u64, Ordering::Relaxed);
@@ -464,7 +481,13 @@ impl Replaying<'_> {
         let files = self.files;
         self.suspects.retain(|key, lines| {
             let Some(file) = files.file(key.file) else { return false };
-            let mut bytes = vec![0; file.page_size];
+            let mut bytes = match memory::zeros(file.page_size, "a page") {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    failed = Some(error);
+                    return true;
+                }
+            };
             let held = file.entries.get(key.page).is_some_and(|entry| entry.read_frame(file.page_size, 0, &mut bytes));
             debug_assert!(held);
             let sum = page_sum(key.file.0, key.page, &bytes);

@@ -15,9 +15,14 @@
 //!
 //! All writes are whole after-images at absolute offsets, so that repeating them twice is repeating them once.
 
+use crate::error::Result;
 use crate::format::bytes::{Put, Take, round_up_8};
+use crate::memory;
 
 use super::file::FileId;
+
+/// No entry has more numbers than that before its bytes.
+const NUMBERS_SIZE_MAX: usize = 32;
 
 /// One change, as read from a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +37,10 @@ pub(super) enum Redo<'a> {
 }
 
 impl Redo<'_> {
-    /// Appends the change to a payload.
-    pub fn put(&self, out: &mut Vec<u8>) {
+    /// Appends the change to a payload. After an error nothing is appended.
+    pub fn put(&self, out: &mut Vec<u8>) -> Result<()> {
+        let size = NUMBERS_SIZE_MAX + round_up_8(self.bytes().len());
+        memory::reserve(out, size, "what a commit writes into the wal")?;
         match *self {
             Redo::Write { file, offset, bytes } => {
                 put_head(out, 1, file);
@@ -65,6 +72,17 @@ impl Redo<'_> {
                 out.put_u64(sums.len() as u64 / 8);
                 out.put(sums);
             }
+        }
+        Ok(())
+    }
+
+    /// What follows its numbers.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Redo::Write { bytes, .. } => bytes,
+            Redo::Create { meta, .. } | Redo::Describe { meta, .. } => meta,
+            Redo::Adopt { sums, .. } => sums,
+            Redo::Length { .. } | Redo::Drop { .. } | Redo::Tally { .. } => &[],
         }
     }
 
@@ -128,7 +146,7 @@ mod tests {
             Redo::Adopt { file, first: 3, sums: &[1; 16] },
         ];
         let mut payload = Vec::new();
-        changes.iter().for_each(|change| change.put(&mut payload));
+        changes.iter().for_each(|change| change.put(&mut payload).expect("memory"));
         let mut take = Take(&payload);
         for change in changes {
             assert_eq!(Redo::take(&mut take), Some(change));

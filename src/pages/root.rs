@@ -19,6 +19,7 @@ use crate::format::bytes::{Put, Take};
 use crate::format::checksum::xxh3;
 use crate::format::header::{Contents, Header};
 use crate::format::manifest::Manifest;
+use crate::memory;
 use crate::os::sync::Mutex;
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
@@ -53,7 +54,7 @@ impl Root {
         if size < 2 * BLOCK_SIZE {
             return Err(Error::Format(format!("MANIFEST has {size} bytes; a database's has 8192").into()));
         }
-        let mut blocks = vec![0; 2 * BLOCK_SIZE as usize];
+        let mut blocks = memory::zeros(2 * BLOCK_SIZE as usize, "the manifest")?;
         read_exact_at(&*file, &mut blocks, 0).map_err(|error| Error::io("read", MANIFEST, &error))?;
         let (first, second) = blocks.split_at(BLOCK_SIZE as usize);
         let slots = [Manifest::decode(first), Manifest::decode(second)];
@@ -123,12 +124,15 @@ impl Root {
         if manifest.catalog_offset.checked_add(manifest.catalog_size).is_none_or(|end| end > size) {
             return damaged("it ends before the catalog does");
         }
-        let mut bytes = super::page_buffer(manifest.catalog_size as usize)?;
+        let mut bytes = memory::zeros(manifest.catalog_size as usize, "the catalog")?;
         read_exact_at(&*file, &mut bytes, manifest.catalog_offset).map_err(|error| Error::io("read", &name, &error))?;
         if xxh3(&bytes) != manifest.catalog_sum {
             return damaged("the catalog does not match its checksum");
         }
-        decode(&bytes).map_or_else(|| damaged("the catalog breaks its format"), Ok)
+        match decode(&bytes)? {
+            Some(files) => Ok(files),
+            None => damaged("the catalog breaks its format"),
+        }
     }
 
     /// Reads both slots and the catalog again, and compares them with what is in force.
@@ -169,8 +173,10 @@ impl Root {
 }
 
 /// The catalog as it lies on disk.
-pub(super) fn encode(files: &[FileImage]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>());
+pub(super) fn encode(files: &[FileImage]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let size = 8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>();
+    memory::reserve(&mut out, size, "the catalog")?;
     out.put_u64(files.len() as u64);
     debug_assert!(files.is_sorted_by(|file, next| file.id < next.id));
     for file in files {
@@ -183,24 +189,31 @@ pub(super) fn encode(files: &[FileImage]) -> Vec<u8> {
         out.put_u64(file.meta.len() as u64);
         out.put(&file.meta);
     }
-    out
+    Ok(out)
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<FileImage>> {
+/// The files of an image; `None` if it breaks the format.
+fn decode(bytes: &[u8]) -> Result<Option<Vec<FileImage>>> {
     let mut take = Take(bytes);
-    let count = take.u64()?;
+    let Some(count) = take.u64() else { return Ok(None) };
     let mut files: Vec<FileImage> = Vec::new();
     for _ in 0..count {
-        let (id, kind, page_size, _) = (FileId(take.u32()?), take.u32()?, take.u32()?, take.u32()?);
-        let (length, tally) = (take.u64()?, take.u64()? as i64);
-        let size = usize::try_from(take.u64()?).ok()?;
-        let meta = Arc::from(take.bytes(size)?);
-        let file = FileImage { id, kind, page_size, length, tally, meta };
-        let is_next = files.last().is_none_or(|last| last.id < id);
+        let Some((file, meta)) = take_file(&mut take) else { return Ok(None) };
+        let is_next = files.last().is_none_or(|last| last.id < file.id);
         if !file.is_possible() || !is_next {
-            return None;
+            return Ok(None);
         }
-        files.push(file);
+        let meta = memory::collect(meta.len(), meta.iter().copied(), "the catalog")?;
+        memory::reserve(&mut files, 1, "the catalog")?;
+        files.push(FileImage { meta: Arc::new(meta), ..file });
     }
-    take.is_empty().then_some(files)
+    Ok(take.is_empty().then_some(files))
+}
+
+/// One file of an image, and what the floor above remembers of it.
+fn take_file<'a>(take: &mut Take<'a>) -> Option<(FileImage, &'a [u8])> {
+    let (id, kind, page_size, _) = (FileId(take.u32()?), take.u32()?, take.u32()?, take.u32()?);
+    let (length, tally) = (take.u64()?, take.u64()? as i64);
+    let size = usize::try_from(take.u64()?).ok()?;
+    Some((FileImage { id, kind, page_size, length, tally, meta: Arc::default() }, take.bytes(size)?))
 }

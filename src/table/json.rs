@@ -10,9 +10,10 @@ use super::field::{Field, FieldKind, Refusal, array, quote, read_f32, read_f64, 
 use super::layout::{FIELD_COUNT_MAX, Layout};
 use super::number;
 use super::record::{STATE_LIVE, is_null, required_error};
-use super::schema::{Schema, invalid, json_text};
+use super::schema::{Schema, invalid};
 use super::timestamp;
 use crate::error::{Error, Result};
+use crate::memory;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -46,7 +47,7 @@ pub(crate) fn encode_json_many(
     each: impl FnMut(usize, &[u8]) -> Result<()>,
 ) -> Result<usize> {
     let mut reader = serde_json::Deserializer::from_str(json);
-    let mut slot = vec![0; schema.layout().slot_size];
+    let mut slot = memory::zeros(schema.layout().slot_size, "a record")?;
     let mut reached = None;
     let seed = RecordsSeed { schema, table_name, slot: &mut slot, reached: &mut reached, each };
     let result = seed.deserialize(&mut reader);
@@ -65,16 +66,27 @@ pub(crate) fn encode_json_many(
 /// Appends the record of a live slot to `out` as a JSON object: fields in schema order, null ones as null.
 ///
 /// The slot kept the rules when it was saved. One that breaks them still becomes JSON of some kind, never a panic.
-pub(crate) fn decode_json(schema: &Schema, slot: &[u8], style: JsonStyle, out: &mut String) {
+pub(crate) fn decode_json(schema: &Schema, slot: &[u8], style: JsonStyle, out: &mut String) -> Result<()> {
     let layout = schema.layout();
     for (index, field) in layout.fields.iter().enumerate() {
-        out.push_str(schema.key(index));
+        let key = schema.key(index);
+        reserve(out, key.len() + PLAIN_VALUE_SIZE_MAX)?;
+        out.push_str(key);
         match is_null(layout, slot, index) {
             true => out.push_str("null"),
-            false => write_value(field, field.of(slot), style, out),
+            false => write_value(field, field.of(slot), style, out)?,
         }
     }
+    reserve(out, 1)?;
     out.push('}');
+    Ok(())
+}
+
+/// No value but text and bytes is longer than that.
+const PLAIN_VALUE_SIZE_MAX: usize = 64;
+
+fn reserve(out: &mut String, size: usize) -> Result<()> {
+    out.try_reserve(size).map_err(memory::refused("records as JSON"))
 }
 
 /// The text of a JSON error as a sentence of ours.
@@ -397,11 +409,8 @@ fn store_text(field: &Field, text: &str, bytes: &mut [u8]) -> std::result::Resul
 fn store_bytes(field: &Field, text: &str, bytes: &mut [u8]) -> std::result::Result<(), Refusal> {
     // The size first, so that a huge text is refused without being decoded.
     let is_sized = text.len() == bytes.len().div_ceil(3) * 4;
-    match is_sized.then(|| BASE64.decode(text)) {
-        Some(Ok(decoded)) if decoded.len() == bytes.len() => {
-            bytes.copy_from_slice(&decoded);
-            Ok(())
-        }
+    match is_sized.then(|| BASE64.decode_slice(text, bytes)) {
+        Some(Ok(size)) if size == bytes.len() => Ok(()),
         _ => Err(Refusal::not_valid(quote(text), field.right())),
     }
 }
@@ -451,10 +460,11 @@ fn f32_of(double: f64) -> f32 {
     number::text(double).parse().expect("the text of a finite number is one in Rust too")
 }
 
-fn write_value(field: &Field, bytes: &[u8], style: JsonStyle, out: &mut String) {
+fn write_value(field: &Field, bytes: &[u8], style: JsonStyle, out: &mut String) -> Result<()> {
     match field.kind {
-        FieldKind::String => write_text(&String::from_utf8_lossy(&bytes[..text_size(bytes)]), out),
+        FieldKind::String => write_text(&bytes[..text_size(bytes)], out)?,
         FieldKind::Bytes => {
+            reserve(out, bytes.len().div_ceil(3) * 4 + 2)?;
             out.push('"');
             BASE64.encode_string(bytes, out);
             out.push('"');
@@ -469,18 +479,43 @@ fn write_value(field: &Field, bytes: &[u8], style: JsonStyle, out: &mut String) 
         }
         kind => write_integer(kind, read_integer(kind, bytes), style, out),
     }
+    Ok(())
 }
 
-fn write_text(text: &str, out: &mut String) {
+/// Bytes that are no text become the sign for that.
+fn write_text(bytes: &[u8], out: &mut String) -> Result<()> {
     let is_escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
     // Without an exit inside a chunk, the compiler looks at many bytes at once.
     let has_escapes = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_escaped(byte));
-    if text.as_bytes().chunks(64).any(has_escapes) {
-        out.push_str(&json_text(text));
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
+    out.push('"');
+    let escapes = bytes.chunks(64).any(has_escapes);
+    for part in bytes.utf8_chunks() {
+        // An escape has six bytes at most; behind the text there are the sign above and the end.
+        reserve(out, part.valid().len() * if escapes { 6 } else { 1 } + 4)?;
+        if escapes {
+            part.valid().chars().for_each(|character| write_character(character, out));
+        } else {
+            out.push_str(part.valid());
+        }
+        if !part.invalid().is_empty() {
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    out.push('"');
+    Ok(())
+}
+
+fn write_character(character: char, out: &mut String) {
+    match character {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        control if control < ' ' => write!(out, "\\u{:04x}", u32::from(control)).expect("a string takes all text"),
+        other => out.push(other),
     }
 }
 
@@ -533,7 +568,7 @@ mod tests {
 
     fn decode(schema: &str, slot: &[u8], style: JsonStyle) -> String {
         let mut json = String::new();
-        decode_json(&Schema::parse(schema).unwrap(), slot, style, &mut json);
+        decode_json(&Schema::parse(schema).unwrap(), slot, style, &mut json).unwrap();
         json
     }
 
@@ -826,7 +861,7 @@ mod tests {
         let mut seen = Vec::new();
         let count = encode_json_many(&schema, "people", r#"[{"a": 1, "b": "xy"}, {}, {"a": 3}]"#, |index, slot| {
             let mut json = format!("{index} ");
-            decode_json(&schema, slot, PLAIN, &mut json);
+            decode_json(&schema, slot, PLAIN, &mut json).unwrap();
             seen.push(json);
             Ok(())
         });
@@ -889,7 +924,7 @@ mod tests {
             // JSON has one zero, as ECMAScript writes it.
             drop_signs_of_zeros(&schema, &mut slot);
             let mut json = String::new();
-            decode_json(&schema, &slot, JsonStyle { int64_as_text: round % 2 == 0 }, &mut json);
+            decode_json(&schema, &slot, JsonStyle { int64_as_text: round % 2 == 0 }, &mut json).unwrap();
             assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
             let mut again = vec![0xAA; layout.slot_size];
             encode_json(&schema, "people", &json, &mut again).unwrap();
@@ -918,7 +953,7 @@ mod tests {
             let schema = random_schema(&mut random, 10);
             let slot: Vec<u8> = (0..schema.layout().slot_size).map(|_| random.next() as u8).collect();
             let mut json = String::new();
-            decode_json(&schema, &slot, PLAIN, &mut json);
+            decode_json(&schema, &slot, PLAIN, &mut json).unwrap();
             assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
         }
     }
@@ -933,7 +968,7 @@ mod tests {
             let mut slot = vec![0; layout.slot_size];
             encode_packed(layout, "people", Record { bytes: &bytes, nulls: Some(&nulls) }, &mut slot).unwrap();
             let mut json = String::new();
-            decode_json(&schema, &slot, PLAIN, &mut json);
+            decode_json(&schema, &slot, PLAIN, &mut json).unwrap();
             let mut damaged: Vec<char> = json.chars().collect();
             for _ in 0..1 + random.below(3) {
                 let place = random.below(damaged.len());

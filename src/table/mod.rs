@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Take};
+use crate::memory;
 use crate::os::sync::{RwLock, thread_local};
 use crate::pages::{Edit, Outcome, PagedFile, PagedFiles};
 
@@ -100,12 +101,13 @@ impl TableFile {
     }
 
     /// What the file's description holds: name and schema.
-    pub fn describe(name: &str, schema: &str) -> Vec<u8> {
-        let mut meta = Vec::with_capacity(4 + name.len() + schema.len());
+    pub fn describe(name: &str, schema: &str) -> Result<Arc<Vec<u8>>> {
+        let mut meta = Vec::new();
+        memory::reserve(&mut meta, 4 + name.len() + schema.len(), "the schema of a table")?;
         meta.put_u32(name.len() as u32);
         meta.put(name.as_bytes());
         meta.put(schema.as_bytes());
-        meta
+        Ok(Arc::new(meta))
     }
 
     /// The table in a file.
@@ -141,7 +143,7 @@ impl TableFile {
 
     /// Gives the table another name. Under the lock of the names. Returns the LSN.
     pub fn rename(&self, name: &str) -> Result<u64> {
-        let lsn = self.files.describe_file(&self.file, &TableFile::describe(name, &self.schema.to_json()))?;
+        let lsn = self.files.describe_file(&self.file, TableFile::describe(name, &self.schema.to_json())?)?;
         *self.name.write() = Arc::from(name);
         Ok(lsn)
     }
@@ -197,8 +199,7 @@ impl TableFile {
     /// Packs an array of records into slots, one after the other. Returns how many.
     pub fn encode_json_many(&self, json: &str, slots: &mut Vec<u8>) -> Result<usize> {
         json::encode_json_many(&self.schema, &self.name(), json, |_, slot| {
-            let full = |_| Error::NoMemory("no memory for the records of this array".into());
-            slots.try_reserve(slot.len()).map_err(full)?;
+            memory::reserve(slots, slot.len(), "the records of this array")?;
             slots.extend_from_slice(slot);
             Ok(())
         })
@@ -287,7 +288,7 @@ impl TableFile {
             self.fetch_slot(id, slot)?;
             return decode_packed(self.layout(), "", slot, record).map_err(|_| self.wrong_nulls());
         }
-        let mut slot = vec![0; self.slot_size];
+        let mut slot = memory::zeros(self.slot_size, "a record")?;
         self.fetch_slot(id, &mut slot)?;
         decode_packed(self.layout(), "", &slot, record).map_err(|_| self.wrong_nulls())
     }
@@ -304,10 +305,9 @@ impl TableFile {
 
     /// A record as JSON.
     pub fn fetch_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {
-        let mut slot = vec![0; self.slot_size];
+        let mut slot = memory::zeros(self.slot_size, "a record")?;
         self.fetch_slot(id, &mut slot)?;
-        json::decode_json(&self.schema, &slot, style, out);
-        Ok(())
+        json::decode_json(&self.schema, &slot, style, out)
     }
 
     /// Replaces a record that is there, or, with `expected`, that still is so. Returns the LSN.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::pages::Snapshot;
 
 use super::json::{JsonStyle, decode_json};
@@ -44,10 +45,7 @@ impl TableScan {
     /// Begins a scan now.
     pub fn new(table: &Arc<TableFile>, range: ScanRange) -> Result<TableScan> {
         let file = table.file();
-        let mut bytes = Vec::new();
-        let refused = |_| Error::NoMemory(format!("no memory to scan table {}", table.name()).into());
-        bytes.try_reserve_exact(file.page_size).map_err(refused)?;
-        bytes.resize(file.page_size, 0);
+        let bytes = memory::zeros(file.page_size, &format!("a scan of table {}", table.name()))?;
         let (mut length, mut count) = (0, 0);
         let snapshot = table.files().snapshot(|| (length, count) = (file.committed_length(), table.count()));
         let end = length / table.slot_size as u64;
@@ -105,10 +103,12 @@ impl TableScan {
 
     /// The next record as JSON; `None` at the end.
     pub fn next_json(&mut self, style: JsonStyle) -> Result<Option<(RecordId, String)>> {
-        let Some((id, at)) = self.retracing(Self::advance)? else { return Ok(None) };
-        let mut json = String::new();
-        decode_json(self.table.schema(), &self.bytes[at..at + self.table.slot_size], style, &mut json);
-        Ok(Some((id, json)))
+        self.retracing(|scan| {
+            let Some((id, at)) = scan.advance()? else { return Ok(None) };
+            let mut json = String::new();
+            decode_json(scan.table.schema(), &scan.bytes[at..at + scan.table.slot_size], style, &mut json)?;
+            Ok(Some((id, json)))
+        })
     }
 
     /// The next slot, live or not, with its id; `None` at the end.

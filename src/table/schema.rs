@@ -238,7 +238,7 @@ fn parse_options(field: &mut Field, options: &[Value]) -> Result<()> {
 }
 
 /// A text as JSON, with its quotes.
-pub(super) fn json_text(text: &str) -> String {
+fn json_text(text: &str) -> String {
     serde_json::to_string(text).expect("every text has a form in JSON")
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Message, Result};
 use crate::format::BLOCK_SIZE;
+use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering};
 use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at};
 
@@ -269,7 +270,7 @@ impl Wal {
         if state.group.bytes.len() >= self.options.buffer_size_max || !state.admits(space, dirtied * SUM_SPACE) {
             return Append::NeedRoom;
         }
-        if state.group.bytes.try_reserve(space as usize + 2 * BLOCK_SIZE as usize).is_err() {
+        if state.reserve(space).is_err() {
             return Append::NeedRoom;
         }
         if state.remaining() < space {
@@ -288,13 +289,14 @@ impl Wal {
         Append::Done(lsn)
     }
 
-    /// Logs the sums of `pages` dirty pages, in the space that was kept for them.
+    /// Logs the sums of `pages` dirty pages, in the space that was kept for them. After an error nothing is logged.
     pub fn append_sums(&self, payload: &[u8], pages: u64) -> Result<u64> {
         let crc = crate::format::checksum::crc32c(0, payload);
         let mut state = self.state.lock();
         if self.failed.get().is_some() {
             return Err(self.poisoned());
         }
+        state.reserve(frame_space(payload.len()) as u64)?;
         if state.remaining() < frame_space(payload.len()) as u64 {
             if state.ready.is_empty() {
                 return Err(Error::Full("no segment of the wal is left for a checkpoint".into()));
@@ -371,6 +373,7 @@ impl Wal {
         if state.current.is_none() || !fits {
             return Ok(None);
         }
+        state.reserve(0)?;
         self.roll(&mut state);
         let segment = state.current.as_ref().expect("a segment follows the one that was ended");
         let (segment, salt) = (segment.number, segment.salt);
@@ -447,7 +450,8 @@ impl Wal {
             let durable = self.durable.load(Ordering::Acquire);
             let idle = durable >= state.newest && state.noted < durable;
             let space = frame_space(0) as u64;
-            if !idle || state.current.is_none() || !state.admits(space, 0) || state.remaining() < space {
+            let fits = state.current.is_some() && state.admits(space, 0) && state.remaining() >= space;
+            if !idle || !fits || state.reserve(space).is_err() {
                 return Ok(());
             }
             self.put(&mut state, Kind::Watermark, &[], 0)
@@ -784,11 +788,10 @@ impl Wal {
     }
 
     fn make_segment(&self, name: &str, size: u64) -> Result<(Arc<dyn DiskFile>, u64)> {
+        let filled = if self.options.durability == Durability::Sync { size } else { 0 };
+        let zeros = memory::zeros(filled.min(1 << 20) as usize, "a new segment of the wal")?;
         let file = self.disk.open(name, Open::Create).map_err(|error| Error::allocation("make", name, &error))?;
-        let fill = || match self.options.durability {
-            Durability::Sync => write_zeros(&*file, size),
-            Durability::Os | Durability::Async => Ok(()),
-        };
+        let fill = || write_zeros(&*file, &zeros, filled);
         if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| fill()) {
             drop(file);
             let _ = self.disk.remove(name);
@@ -802,8 +805,7 @@ impl Wal {
     }
 
     fn reserve_buffer(&self, space: u64) -> Result<()> {
-        let reserved = self.state.lock().group.bytes.try_reserve(space as usize + 2 * BLOCK_SIZE as usize);
-        reserved.map_err(|_| Error::NoMemory(format!("no memory for a commit of {space} bytes").into()))
+        self.state.lock().reserve(space)
     }
 
     /// Promise 7: a failed write or sync ends all writing.
@@ -836,6 +838,12 @@ impl State {
 
     fn unsynced_files(&self) -> Vec<Arc<dyn DiskFile>> {
         self.unsynced.iter().map(|(file, _)| Arc::clone(file)).collect()
+    }
+
+    /// Memory for a frame, and for what ends a segment and begins the next.
+    fn reserve(&mut self, space: u64) -> Result<()> {
+        let size = space as usize + 2 * BLOCK_SIZE as usize;
+        memory::reserve(&mut self.group.bytes, size, "frames of the wal that wait to be written")
     }
 
     /// Room for frames in the current segment.
@@ -872,8 +880,7 @@ fn group_bit(number: u32) -> u32 {
     1 << (number % 32)
 }
 
-fn write_zeros(file: &dyn DiskFile, size: u64) -> std::io::Result<()> {
-    let zeros = vec![0; size.min(1 << 20) as usize];
+fn write_zeros(file: &dyn DiskFile, zeros: &[u8], size: u64) -> std::io::Result<()> {
     let mut at = 0;
     while at < size {
         let count = (size - at).min(zeros.len() as u64);

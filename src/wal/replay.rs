@@ -9,6 +9,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
+use crate::memory;
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
 use super::frame::{Frame, Kind, may_vouch_for, take_frame};
@@ -49,7 +50,7 @@ pub fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>> {
     let number_of = |name: &String| {
         name.parse().ok().filter(|number: &u64| *number < SEGMENT_NUMBER_LIMIT && number.to_string() == *name)
     };
-    let mut numbers: Vec<u64> = names.iter().filter_map(number_of).collect();
+    let mut numbers = memory::collect(names.len(), names.iter().filter_map(number_of), "the names in wal")?;
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -79,6 +80,7 @@ pub fn replay(
     loop {
         let bytes = folder.load(disk, header.number)?;
         let (end, ended) = walk(&bytes, &header, &mut tail, each)?;
+        memory::reserve(&mut tail.segments, 1, "the segments of the wal")?;
         tail.segments.push((header.number, end as u64, tail.link.lsn));
         match folder.successor(&tail.link) {
             Some(next) => {
@@ -164,7 +166,10 @@ impl Folder {
     /// Reads the header of every segment.
     fn read(disk: &dyn Disk, uuid: &[u8; 16]) -> Result<Folder> {
         let (mut headers, mut headless) = (Vec::new(), Vec::new());
-        for number in segment_numbers(disk)? {
+        let numbers = segment_numbers(disk)?;
+        memory::reserve(&mut headers, numbers.len(), "the headers of the wal")?;
+        memory::reserve(&mut headless, numbers.len(), "the headers of the wal")?;
+        for number in numbers {
             let name = segment_name(number);
             let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
             let mut block = vec![0; BLOCK_SIZE as usize];
@@ -254,11 +259,6 @@ fn begins_with_a_voucher(bytes: &[u8], lsn: u64) -> bool {
 }
 
 fn buffer(size: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let size = usize::try_from(size).map_err(|_| Error::NoMemory("a wal segment is too large".into()))?;
-    bytes
-        .try_reserve_exact(size)
-        .map_err(|_| Error::NoMemory(format!("no memory for {size} bytes of the wal").into()))?;
-    bytes.resize(size, 0);
-    Ok(bytes)
+    memory::zeros(size, "a segment of the wal")
 }

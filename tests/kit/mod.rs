@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
 pub mod meddler;
+pub mod sampling;
 pub mod witness;
 pub mod writer;
 
