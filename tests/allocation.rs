@@ -44,6 +44,8 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static AT: AtomicU64 = AtomicU64::new(u64::MAX);
 static LASTING: AtomicBool = AtomicBool::new(false);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// The largest of them.
+static LARGEST: AtomicU64 = AtomicU64::new(0);
 /// Held by the test that runs: refusals are the whole process's.
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -57,6 +59,7 @@ impl Refusing {
         if size <= BLOCK || !ARMED.load(Ordering::SeqCst) || OWN.try_with(Cell::get).unwrap_or(true) {
             return false;
         }
+        LARGEST.fetch_max(size as u64, Ordering::SeqCst);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let at = AT.load(Ordering::SeqCst);
         let refused = number == at || number > at && LASTING.load(Ordering::SeqCst);
@@ -560,4 +563,72 @@ fn whichever_memory_is_refused_the_promises_are_kept() {
     let _one = ONE.lock();
     refuse_some(false, 250);
     refuse_some(true, 60);
+}
+
+/// Where a manifest names the catalog's image: place, size and sum.
+const CATALOG_AT: usize = 88;
+
+/// Where the catalog has the length of its first file.
+const LENGTH_AT: usize = 24;
+
+/// Puts `bytes` into a sealed block, and seals it again.
+fn reseal(block: &mut [u8], at: usize, bytes: &[u8]) {
+    block[at..at + bytes.len()].copy_from_slice(bytes);
+    let sum = xxhash_rust::xxh3::xxh3_64(&block[..4088]);
+    block[4088..4096].copy_from_slice(&sum.to_le_bytes());
+}
+
+#[test]
+fn a_forged_length_is_damage_and_takes_no_memory() {
+    let _one = ONE.lock();
+    OWN.set(true);
+    let mut work = Work::new(false);
+    work.open().unwrap();
+    work.make("small").unwrap();
+    work.save_many("small", 10).unwrap();
+    work.db.take().unwrap().close().unwrap();
+    let manifest = std::fs::read(work.folder.path().join("MANIFEST")).unwrap();
+    let catalog = std::fs::read(work.folder.path().join("data/1")).unwrap();
+    let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let slot = usize::from(number(&manifest, 16) < number(&manifest, 4096 + 16));
+    let (place, size) = (number(&manifest, slot * 4096 + CATALOG_AT), number(&manifest, slot * 4096 + CATALOG_AT + 8));
+    let image = place as usize..(place + size) as usize;
+    for shift in [30, 40, 50, 59] {
+        // The next record needs a page of its own.
+        let length = 1_u64 << shift;
+        let mut forged = catalog.clone();
+        forged[image.start + LENGTH_AT..][..8].copy_from_slice(&length.to_le_bytes());
+        let sum = xxhash_rust::xxh3::xxh3_64(&forged[image.clone()]).to_le_bytes();
+        std::fs::write(work.folder.path().join("data/1"), &forged).unwrap();
+        let mut forged = manifest.clone();
+        reseal(&mut forged[slot * 4096..][..4096], CATALOG_AT + 16, &sum);
+        std::fs::write(work.folder.path().join("MANIFEST"), &forged).unwrap();
+
+        AT.store(u64::MAX, Ordering::SeqCst);
+        LARGEST.store(0, Ordering::SeqCst);
+        ARMED.store(true, Ordering::SeqCst);
+        let db = ask(|| Database::open(work.folder.path(), &work.options)).unwrap();
+        let table = db.table("small").unwrap();
+        let bytes = packed_of("small", 1);
+        let last = RecordId(table.next_id().unwrap().0 - 1);
+        let damaged = |what: &str, result: Result<(), Error>| {
+            let error = result.expect_err(what);
+            assert!(matches!(error, Error::Corrupt(_)), "{what}: {error:?}");
+            assert!(error.message().contains("data/2"), "{what}: {error}");
+        };
+        damaged("a fetch", ask(|| table.fetch_json(last, JsonStyle::default())).map(|_| ()));
+        damaged(
+            "a scan",
+            ask(|| table.scan(ScanRange { reverse: true, ..ScanRange::default() })?.next_json(JsonStyle::default()))
+                .map(|_| ()),
+        );
+        let record = Record { bytes: &bytes, nulls: None };
+        damaged("a replacement", ask(|| table.replace(last, record)));
+        damaged("a save", ask(|| table.save(record)).map(|_| ()));
+        // What is there can be read all the same.
+        assert_eq!(number_in("small", &ask(|| table.fetch_json(RecordId(3), JsonStyle::default())).unwrap()), 3);
+        ARMED.store(false, Ordering::SeqCst);
+        assert!(LARGEST.load(Ordering::SeqCst) < 2 << 20, "memory was asked for as if the pages were there");
+        drop(db);
+    }
 }
