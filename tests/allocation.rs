@@ -632,3 +632,23 @@ fn a_forged_length_is_damage_and_takes_no_memory() {
         drop(db);
     }
 }
+
+#[test]
+fn a_folder_that_was_closed_leaves_nothing_behind() {
+    let _one = ONE.lock();
+    OWN.set(true);
+    AT.store(u64::MAX, Ordering::SeqCst);
+    let requests = |_: u32| {
+        let mut work = Work::new(false);
+        COUNT.store(0, Ordering::SeqCst);
+        ARMED.store(true, Ordering::SeqCst);
+        work.open().unwrap();
+        ask(|| work.db.take().unwrap().close()).unwrap();
+        ARMED.store(false, Ordering::SeqCst);
+        COUNT.load(Ordering::SeqCst)
+    };
+    let first = requests(0);
+    for number in 1..500 {
+        assert_eq!(requests(number), first, "the folder with number {number} costs more than the first");
+    }
+}

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, sleep};
 use crate::os::{Disk, FileIdentity, ForkMark, RealDisk};
 
@@ -77,7 +78,14 @@ impl Session {
             return Err(Error::Unsupported(text.into()));
         }
         let folder = disk.identity();
-        let shared = Arc::clone(ENGINES.lock().entry(folder).or_default());
+        let shared = {
+            let mut engines = ENGINES.lock();
+            // Whoever opens a folder here has its entry too. In a fork the parent's engines stay where they are.
+            let is_used = |shared: &Mutex<Shared>| shared.try_lock().is_none_or(|entry| entry.engine.is_some());
+            engines.retain(|_, shared| Arc::strong_count(shared) > 1 || is_used(shared));
+            engines.try_reserve(1).map_err(memory::refused("the list of open databases"))?;
+            Arc::clone(engines.entry(folder).or_default())
+        };
         Session::enter(shared, Some(folder), options, Arc::new(disk))
     }
 
