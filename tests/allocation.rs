@@ -586,7 +586,9 @@ fn a_forged_length_is_damage_and_takes_no_memory() {
     work.open().unwrap();
     work.make("small").unwrap();
     work.save_many("small", 10).unwrap();
-    work.db.take().unwrap().close().unwrap();
+    let db = work.db.take().unwrap();
+    let slot_size = db.tables().unwrap()[0].slot_size;
+    db.close().unwrap();
     let manifest = std::fs::read(work.folder.path().join("MANIFEST")).unwrap();
     let catalog = std::fs::read(work.folder.path().join("data/1")).unwrap();
     let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
@@ -595,7 +597,7 @@ fn a_forged_length_is_damage_and_takes_no_memory() {
     let image = place as usize..(place + size) as usize;
     for shift in [30, 40, 50, 59] {
         // The next record needs a page of its own.
-        let length = 1_u64 << shift;
+        let length = (1_u64 << shift) / slot_size * slot_size;
         let mut forged = catalog.clone();
         forged[image.start + LENGTH_AT..][..8].copy_from_slice(&length.to_le_bytes());
         let sum = xxhash_rust::xxh3::xxh3_64(&forged[image.clone()]).to_le_bytes();
