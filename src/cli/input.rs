@@ -226,7 +226,7 @@ impl<R: BufRead> Rows<R> {
             return Ok(None);
         }
         let inner = bytes.iter().map(count_line_ends);
-        let line = self.reader.get_ref().line() - inner.sum::<u64>();
+        let line = self.reader.get_ref().line_of_row(bytes.iter().next_back()) - inner.sum::<u64>();
         match StringRecord::from_byte_record(bytes) {
             Ok(record) => {
                 self.record = record;
@@ -294,6 +294,7 @@ pub struct Lines<R> {
     bytes: u64,
     line_ends: u64,
     inside_line: bool,
+    ended: bool,
     /// The byte last handed out.
     last: u8,
 }
@@ -301,7 +302,14 @@ pub struct Lines<R> {
 impl<R: BufRead> Lines<R> {
     /// Nothing read so far.
     pub fn new(inner: R) -> Lines<R> {
-        Lines { inner, bytes: 0, line_ends: 0, inside_line: false, last: 0 }
+        Lines { inner, bytes: 0, line_ends: 0, inside_line: false, ended: false, last: 0 }
+    }
+
+    /// The line on which the row just read ends. A quote that is never closed takes the file's last line end into the
+    /// row, which then ends on the empty line behind it.
+    fn line_of_row(&self, last_field: Option<&[u8]>) -> u64 {
+        let is_open = self.ended && !self.inside_line && last_field.is_some_and(|field| field.ends_with(&[self.last]));
+        self.line() + u64::from(is_open)
     }
 
     /// The line last handed out, from 1.
@@ -313,6 +321,7 @@ impl<R: BufRead> Lines<R> {
 impl<R: BufRead> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let ready = self.inner.fill_buf()?;
+        self.ended = ready.is_empty();
         let ready = &ready[..ready.len().min(buffer.len())];
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let size = ready.iter().position(is_end).map_or(ready.len(), |end| end + 1);
@@ -362,6 +371,13 @@ mod tests {
         let wanted = [(2, "1"), (4, "x\ry"), (6, "5")].map(|(line, text)| (line, text.to_owned()));
         assert_eq!(lines_of("a,b\r1,2\r\r\"x\ry\",4\r5,6", 0), wanted);
         assert_eq!(lines_of("a,b\r1,2\r\n\r\"x\ry\",4\n5,6\r", 3), wanted[1..]);
+    }
+
+    #[test]
+    fn a_row_whose_quote_is_never_closed_knows_its_line() {
+        for (text, line) in [("a\n1\n\"x\n", 3), ("a\n1\n\"x\n\n", 3), ("a\n1\n\n\"x", 4), ("a\n1\n\"x\r\n", 3)] {
+            assert_eq!(lines_of(text, 0).last().unwrap().0, line, "{text:?}");
+        }
     }
 
     #[test]
