@@ -10,7 +10,7 @@ use super::field::{Field, FieldKind, Refusal, array, quote, read_f32, read_f64, 
 use super::layout::{FIELD_COUNT_MAX, Layout};
 use super::number;
 use super::record::{STATE_LIVE, is_null, required_error};
-use super::schema::{Schema, invalid};
+use super::schema::{Schema, invalid, told};
 use super::timestamp;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -95,7 +95,7 @@ fn json_error(error: &serde_json::Error, what: String) -> Error {
         true => "is not what it should be",
         false => "is not valid JSON",
     };
-    invalid(format!("{what} {problem}: {error}."))
+    invalid(format!("{what} {problem}: {}.", told(error)))
 }
 
 /// Reads one record. Outside, errors of the JSON; inside, what the schema refuses.

@@ -29,8 +29,9 @@ pub struct Schema {
 impl Schema {
     /// From JSON such as `{"name": ["string", 15], "age": ["number", 3]}`.
     pub fn parse(json: &str) -> Result<Schema> {
-        let Members(members) = serde_json::from_str(json)
-            .map_err(|error| invalid(format!("A schema is a JSON object of fields, and this is not one: {error}.")))?;
+        let Members(members) = serde_json::from_str(json).map_err(|error| {
+            invalid(format!("A schema is a JSON object of fields, and this is not one: {}.", told(&error)))
+        })?;
         match members.len() {
             0 => return Err(invalid("A schema has at least one field.".to_owned())),
             count if count > FIELD_COUNT_MAX => {
@@ -242,6 +243,16 @@ fn json_text(text: &str) -> String {
     serde_json::to_string(text).expect("every text has a form in JSON")
 }
 
+/// What is wrong with JSON. The parser's words may quote all of a long text, and are cut then.
+pub(super) fn told(error: &serde_json::Error) -> String {
+    const SHOWN: usize = 160;
+    let text = error.to_string();
+    match text.char_indices().nth(SHOWN) {
+        None => text,
+        Some((cut, _)) => format!("{}… at line {} column {}", &text[..cut], error.line(), error.column()),
+    }
+}
+
 /// A JSON value for a message: text in quotes, anything else as it is, and neither of them long.
 fn quote_json(value: &Value) -> String {
     match value {
@@ -378,6 +389,15 @@ mod tests {
             r#"{"a": ["i64", "required", "required"]}"#,
             r#"Field "a" has the option "required" twice; once is enough."#,
         );
+    }
+
+    #[test]
+    fn a_refusal_is_short_however_long_what_it_refuses_is() {
+        let long = "x".repeat(100_000);
+        let error = Schema::parse(&format!("{long:?}")).unwrap_err();
+        assert!(error.message().len() < 300 && error.message().ends_with("x… at line 1 column 100002."), "{error}");
+        let error = Schema::parse(&format!("{{{long:?}: [{long:?}], {long:?}: 1}}")).unwrap_err();
+        assert!(error.message().len() < 300, "{error}");
     }
 
     #[test]
