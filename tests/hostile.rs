@@ -42,6 +42,9 @@ fn a_length_that_the_file_does_not_have_costs_no_memory_and_ends_a_verification(
 #[test]
 fn a_file_that_was_cut_does_not_grow_again_with_zeros_in_the_place_of_what_is_lost() {
     let disk = closed();
+    let db = open(&disk).unwrap();
+    save_many(&numbers(&db, "a"), 40..48).unwrap();
+    db.close().unwrap();
     disk.open("data/2", Open::Write).unwrap().set_size(BLOCK as u64 + 256).unwrap();
     let db = open(&disk).unwrap();
     let table = db.table("a").unwrap();
