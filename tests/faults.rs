@@ -1,34 +1,49 @@
-//! Every call that the engine makes of a file or folder fails, once and from then on, in every way.
+//! Every call that the engine makes of a file or folder fails, once and from then on, in every way, in each
+//! durability mode: while it opens, recovers, works, makes checkpoints beside commits, scans and closes.
 //!
 //! Whatever fails: each call of the database returns, done or with an error; nothing acknowledged is lost, and
-//! nothing is found that was refused; only an unknown commit may be either. One failure that is no failed write or
-//! sync passes without a trace. After one that is, writes say `Poisoned`, reads go on, and opening again recovers:
-//! by a process on the same machine, and after a power cut, also one while that process works.
+//! nothing is found that was refused; only an unknown commit may be either. A failed sync, and a failed write for
+//! another reason than want of room, end all writing, and nothing else does: then writes say `Poisoned`, reads go on,
+//! and opening again recovers, by a process on the same machine, and after a power cut, also one while that process
+//! works. Every other failure passes without a trace.
 //!
-//! `DIAMOND_SEED` changes what is sampled; a failure prints the `DIAMOND_REPLAY` that repeats it alone.
+//! `DIAMOND_FAULTS` says how many failures are visited (a number, or `all`), `DIAMOND_SEED` which, and a test that
+//! fails prints the `DIAMOND_REPLAY` that repeats it alone.
 #![cfg(feature = "simulation")]
 
+#[path = "kit/sampling.rs"]
+mod sampling;
 mod support;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use diamonddb::os::simulated::{FailKind, Failure, SimulatedDisk};
 use diamonddb::{Durability, Error};
 use support::crash::{Crashes, Effort};
 use support::oracle;
 use support::script::{Run, Step, words::*};
-use support::{number_from_env, small_sizes};
+use support::small_sizes;
 
 const KINDS: [FailKind; 5] =
     [FailKind::InputOutput, FailKind::NoSpace, FailKind::Interrupted, FailKind::ShortWrite, FailKind::LostSync];
+
+const DURABILITIES: [Durability; 3] = [Durability::Sync, Durability::Os, Durability::Async];
 
 const FULL: i32 = 302;
 const COMMIT_UNKNOWN: i32 = 400;
 const IO: i32 = 500;
 const POISONED: i32 = 502;
 
-/// Something of everything, but for steps in the midst of a checkpoint: where the disk is full they would wait for
-/// the checkpoint that waits for them.
+/// One failure.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    durability: Durability,
+    at: u64,
+    kind: FailKind,
+    lasting: bool,
+}
+
+/// Something of everything.
 fn steps() -> Vec<Step> {
     vec![
         make("a"),
@@ -45,10 +60,14 @@ fn steps() -> Vec<Step> {
         rename("b", "c"),
         save_many("c", 5),
         replace("a", 9),
-        Step::Checkpoint,
+        during(2, [replace("a", 9), save("c"), save_many("a", 20)]),
+        Step::BatchNoWait(vec![in_save("a"), in_replace("a", 0)]),
+        Step::Flush,
         Step::Reopen,
+        // What a copy for a backup reads: everything, from files, while others write.
+        scanning("a", [scanning("c", [replace("c", 1), save("a")])]),
         save("a"),
-        drop_table("c"),
+        during(1, [drop_table("c"), make("d"), save_many("d", 4)]),
         make("b"),
         save_many("b", 30),
         Step::Upkeep,
@@ -57,40 +76,54 @@ fn steps() -> Vec<Step> {
         replace("a", 12),
         save("b"),
         Step::Flush,
+        during(4, [rename("d", "e"), delete("e", 1)]),
         Step::Reopen,
         delete("b", 2),
         save("a"),
+        Step::Reopen,
     ]
+}
+
+/// Where the disk is full, a writer makes a checkpoint to have room. In the midst of one, by the same thread, it would
+/// wait for the checkpoint that waits for it: so there the steps come before it.
+fn steps_for(kind: FailKind) -> Vec<Step> {
+    let apart = |step| match step {
+        Step::During(_, inner) if kind == FailKind::NoSpace => inner.into_iter().chain([Step::Checkpoint]).collect(),
+        other => vec![other],
+    };
+    steps().into_iter().flat_map(apart).collect()
 }
 
 #[test]
 fn whichever_call_fails_the_promises_are_kept() {
-    let seed = number_from_env("DIAMOND_SEED", 0xFA11);
+    let seed = sampling::seed(0xFA11);
     println!("DIAMOND_SEED={seed:#x}");
-    if let Ok(text) = std::env::var("DIAMOND_REPLAY") {
-        let (at, kind, lasting) = read_place(&text);
-        fail_at(seed, at, kind, lasting);
+    if let Some(text) = sampling::replay() {
+        fail_at(seed, Place::read(&text));
         return;
     }
+    let mut places = Vec::new();
+    for durability in DURABILITIES {
+        for kind in KINDS {
+            // With `from_then_on` a run ends early; so the longest runs are those in which nothing fails.
+            let calls = calls_without_failure(seed, durability, kind);
+            let both = |at| [false, true].map(|lasting| Place { durability, at, kind, lasting });
+            places.extend((0..calls).flat_map(both));
+        }
+    }
+    let chosen = sampling::places(places.len() as u64, 4000, seed);
     // All that fails is told, since one cause shows in many places.
-    let [next, runs, states, broken] = [const { AtomicU64::new(0) }; 4];
+    let [runs, states, broken] = [const { AtomicU64::new(0) }; 3];
+    let next = AtomicUsize::new(0);
     let work = || {
-        // With `from_then_on` a run ends early; so the longest runs are those in which nothing fails.
-        let calls = calls_without_failure(seed);
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= calls {
-                return;
-            }
-            for (kind, lasting) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-                match std::panic::catch_unwind(|| fail_at(seed, at, kind, lasting)) {
-                    Ok(count) => {
-                        runs.fetch_add(u64::from(count.is_some()), Ordering::Relaxed);
-                        states.fetch_add(count.unwrap_or(0), Ordering::Relaxed);
-                    }
-                    Err(_) => {
-                        broken.fetch_add(1, Ordering::Relaxed);
-                    }
+        while let Some(number) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match std::panic::catch_unwind(|| fail_at(seed, places[*number as usize])) {
+                Ok(count) => {
+                    runs.fetch_add(u64::from(count.is_some()), Ordering::Relaxed);
+                    states.fetch_add(count.unwrap_or(0), Ordering::Relaxed);
+                }
+                Err(_) => {
+                    broken.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -99,16 +132,17 @@ fn whichever_call_fails_the_promises_are_kept() {
         let threads = [scope.spawn(work), scope.spawn(work)];
         threads.into_iter().for_each(|thread| thread.join().expect("failures are caught"));
     });
-    println!("{} runs with a failure, {} crash states of them", runs.into_inner(), states.into_inner());
+    let (runs, states, all) = (runs.into_inner(), states.into_inner(), places.len());
+    println!("{} of {all} places, {runs} runs with a failure, {states} crash states of them", chosen.len());
     assert_eq!(broken.into_inner(), 0, "promises were broken; see above");
 }
 
 /// How many calls the script makes of its disks if all goes well.
-fn calls_without_failure(seed: u64) -> u64 {
-    let mut run = Run::new(&small_sizes(Durability::Sync), SimulatedDisk::new(seed));
+fn calls_without_failure(seed: u64, durability: Durability, kind: FailKind) -> u64 {
+    let mut run = Run::new(&small_sizes(durability), SimulatedDisk::new(seed));
     let mut calls = 0;
     run.open().expect("an empty folder opens");
-    for step in steps() {
+    for step in steps_for(kind) {
         if matches!(step, Step::Kill) {
             calls += run.disk.calls();
         }
@@ -118,9 +152,10 @@ fn calls_without_failure(seed: u64) -> u64 {
 }
 
 /// Runs the script with a failure; `None` if no call was struck. Returns how many crash states were visited.
-fn fail_at(seed: u64, at: u64, kind: FailKind, lasting: bool) -> Option<u64> {
-    let _told = Told { seed, at, kind, lasting };
-    let mut run = Run::new(&small_sizes(Durability::Sync), SimulatedDisk::new(seed));
+fn fail_at(seed: u64, place: Place) -> Option<u64> {
+    let _told = Told { seed, place };
+    let Place { durability, at, kind, lasting } = place;
+    let mut run = Run::new(&small_sizes(durability), SimulatedDisk::new(seed));
     // Calls are counted by disk, and a killed process leaves a new one.
     let mut before = 0;
     let plan = |run: &Run, before: u64| {
@@ -132,7 +167,7 @@ fn fail_at(seed: u64, at: u64, kind: FailKind, lasting: bool) -> Option<u64> {
     let mut driver = Driver { lasting, struck: 0, poisoned: false };
     let opened = run.open();
     driver.note(&run, None, false, &opened);
-    for step in steps() {
+    for step in steps_for(kind) {
         if matches!(step, Step::Kill) {
             if driver.struck > 0 {
                 break;
@@ -150,18 +185,18 @@ fn fail_at(seed: u64, at: u64, kind: FailKind, lasting: bool) -> Option<u64> {
         let was_poisoned = driver.poisoned;
         let is_foretold = is_change(&step) && run.model().after(&step, 0).is_ok();
         let result = run.step(&step);
-        driver.note(&run, Some(&step), is_foretold && !is_reopening, &result);
         if is_reopening {
             driver.poisoned = false;
         }
-        if was_struck && !lasting && !was_poisoned && kind != FailKind::LostSync {
+        driver.note(&run, Some(&step), is_foretold && !is_reopening, &result);
+        if was_struck && !lasting && !was_poisoned {
             assert!(result.is_ok(), "{step:?} fails after the failure is over: {result:?}");
         }
     }
     if driver.struck == 0 {
         return None;
     }
-    Some(end(run, seed, at, kind))
+    Some(end(run, seed, place))
 }
 
 /// True for a step that a poisoned database must refuse, unless it refuses it anyhow.
@@ -188,9 +223,12 @@ impl Driver {
         if self.poisoned && is_write {
             assert_eq!(status, POISONED, "{what} is not refused after the poison: {result:?}");
         }
-        let is_closing = matches!(step, Some(Step::Reopen)) || step.is_none();
-        if !is_closing && matches!(status, COMMIT_UNKNOWN | POISONED) {
-            self.poisoned = true;
+        if run.is_open() {
+            let stats: serde_json::Value = serde_json::from_str(&run.db().stats_json().unwrap()).unwrap();
+            self.poisoned = !stats["poisoned"].is_null();
+            if let Some(expected) = run.must_be_poisoned() {
+                assert_eq!(self.poisoned, expected, "after {what}: {result:?}, {stats}");
+            }
         }
         if !self.lasting && self.struck > 0 && run.is_open() {
             let found = oracle::read(run.db()).unwrap_or_else(|error| panic!("after {what}, reading: {error:?}"));
@@ -200,7 +238,7 @@ impl Driver {
 }
 
 /// The disk works again: what is there is right, after a kill and after a power cut, and writing goes on.
-fn end(mut run: Run, seed: u64, at: u64, kind: FailKind) -> u64 {
+fn end(mut run: Run, seed: u64, place: Place) -> u64 {
     run.disk.clear_failures();
     run.kill();
     run.open().unwrap_or_else(|error| panic!("opening after all failures: {error:?}"));
@@ -213,31 +251,34 @@ fn end(mut run: Run, seed: u64, at: u64, kind: FailKind) -> u64 {
         run.step(&step).unwrap_or_else(|error| panic!("{step:?} after all failures: {error:?}"));
     }
     let phases = run.finish();
-    let effort = Effort { seed: seed ^ at, samples: 1, all: false, again_one_in: 200 };
+    let effort = Effort { seed: seed ^ place.at, samples: 1, all: false, again_one_in: 200 };
     let mut crashes = Crashes::new("faults", effort);
-    crashes.visit_some(&phases, if kind == FailKind::LostSync { 12 } else { 3 });
+    crashes.visit_some(&phases, if place.kind == FailKind::LostSync { 12 } else { 3 });
     crashes.count()
 }
 
 struct Told {
     seed: u64,
-    at: u64,
-    kind: FailKind,
-    lasting: bool,
+    place: Place,
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Told { seed, at, kind, lasting } = self;
+            let Told { seed, place: Place { durability, at, kind, lasting } } = self;
             eprintln!("a failing call breaks a promise; repeat it with:");
-            eprintln!("DIAMOND_SEED={seed:#x} DIAMOND_REPLAY={at}:{kind:?}:{lasting}");
+            eprintln!("DIAMOND_SEED={seed:#x} DIAMOND_REPLAY={durability:?}:{at}:{kind:?}:{lasting}");
         }
     }
 }
 
-fn read_place(text: &str) -> (u64, FailKind, bool) {
-    let parts: Vec<&str> = text.split(':').collect();
-    let kind = KINDS.into_iter().find(|kind| format!("{kind:?}") == parts[1]).expect("the kind is one of the five");
-    (parts[0].parse().expect("the call is a number"), kind, parts[2] == "true")
+impl Place {
+    fn read(text: &str) -> Place {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [durability, at, kind, lasting] = parts[..] else { panic!("{text} is no place") };
+        let is_durability = |known: &Durability| format!("{known:?}") == durability;
+        let durability = DURABILITIES.into_iter().find(is_durability).expect("a durability mode");
+        let kind = KINDS.into_iter().find(|known| format!("{known:?}") == kind).expect("one of the five kinds");
+        Place { durability, at: at.parse().expect("the call is a number"), kind, lasting: lasting == "true" }
+    }
 }

@@ -85,11 +85,24 @@ impl PagedFiles {
     fn attempt_checkpoint(&self) -> Result<Work> {
         let mut work = self.begin_checkpoint()?;
         let result = self.gather(&mut work).and_then(|()| self.carry_out(&mut work));
-        if result.is_err() && self.wal.failure().is_none() {
+        if result.is_ok() {
+            self.free(&work);
+        } else if self.wal.failure().is_none() {
             self.put_back(&work);
         }
         self.cache.end_checkpoint();
-        result.map(|()| work)
+        result?;
+        self.clean_up(&work)?;
+        Ok(work)
+    }
+
+    /// Takes away the files that nobody needs any more. Where that fails they stay, and cost no more than their space.
+    fn clean_up(&self, work: &Work) -> Result<()> {
+        self.wal.recycle(work.cut.segment)?;
+        // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
+        // though it be dropped by now, since a crash may still take the drop back.
+        let is_held = |id| self.lock_catalog().dropped.iter().any(|file| file.id == id);
+        self.remove_files_without_entry(work.next_file, |id| work.files.contains_key(&id) || is_held(id))
     }
 
     /// True if something was committed since the last checkpoint, or replayed, or if writers brought in much that
@@ -138,7 +151,10 @@ impl PagedFiles {
     fn carry_out(&self, work: &mut Work) -> Result<()> {
         let catalog = root::encode(&work.images)?;
         // Taking space may fail without harm; a write after it may not.
-        let catalog_offset = self.root.allocate_catalog(catalog.len() as u64, self.shared.uuid)?;
+        let catalog_file = self.root.open_catalog(self.shared.uuid, |file, header| {
+            write_all_at(file, header, 0).map_err(|error| self.wal.unwritten("the catalog", &error))
+        })?;
+        let catalog_offset = self.root.allocate_catalog(&*catalog_file, catalog.len() as u64)?;
         for file in work.files.values() {
             self.write_late_sums(file)?;
             self.sync_crowd()?;
@@ -158,7 +174,7 @@ impl PagedFiles {
         }
         self.sync_files(work.files.values().cloned())?;
         let broken = |error: std::io::Error| self.broken("write", "the catalog", &error);
-        self.root.write_catalog(&catalog, catalog_offset).map_err(broken)?;
+        root::write_catalog(&*catalog_file, &catalog, catalog_offset).map_err(broken)?;
         let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
         retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
 
@@ -172,15 +188,7 @@ impl PagedFiles {
             manifest.catalog_sum = crate::format::checksum::xxh3(&catalog);
             manifest.next_file = u64::from(work.next_file);
         });
-        changed.map_err(|error| self.broken("write", root::MANIFEST, &error))?;
-
-        self.free(work);
-        self.wal.recycle(work.cut.segment)?;
-        // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
-        // though it be dropped by now, since a crash may still take the drop back.
-        let is_held = |id| self.lock_catalog().dropped.iter().any(|file| file.id == id);
-        let is_needed = |id| work.files.contains_key(&id) || is_held(id);
-        self.remove_files_without_entry(work.next_file, is_needed)
+        changed.map_err(|error| self.broken("write", root::MANIFEST, &error))
     }
 
     /// A sync that fails is no commit of the caller's with an unknown outcome: others hear of theirs themselves.
@@ -237,7 +245,10 @@ impl PagedFiles {
         work.logged += pages.len();
         self.sync_wal(lsn)?;
         for run in &runs {
-            run.write(&mut blocks).map_err(|error| self.broken("write", &run.file.id.name(), &error))?;
+            run.write(&mut blocks).map_err(|failed| match failed {
+                Failed::Before(error) => error,
+                Failed::Write(error) => self.broken("write", &run.file.id.name(), &error),
+            })?;
         }
         Ok(())
     }
@@ -386,7 +397,7 @@ impl PagedFiles {
     /// Removes numbered files below `limit` that the manifest's catalog lacks: dropped ones, and those of creations
     /// that never came about.
     pub(super) fn remove_files_without_entry(&self, limit: u32, is_known: impl Fn(FileId) -> bool) -> Result<()> {
-        let mut names = self.shared.disk.list("data").map_err(|error| self.broken("list", "data", &error))?;
+        let mut names = self.shared.disk.list("data").map_err(|error| Error::io("list", "data", &error))?;
         let is_stray = |name: &String| {
             let number: Option<FileId> = name.strip_suffix(".sum").unwrap_or(name).parse().ok().map(FileId);
             // A name that only reads as the same number (`007`) is not ours.
@@ -396,7 +407,7 @@ impl PagedFiles {
         names.retain(is_stray);
         for name in &names {
             let name = format!("data/{name}");
-            self.shared.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+            self.shared.disk.remove(&name).map_err(|error| Error::io("remove", &name, &error))?;
         }
         if !names.is_empty() {
             let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
@@ -407,8 +418,7 @@ impl PagedFiles {
 
     /// Promise 7: a failed write or sync ends all writing.
     pub(super) fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
-        self.wal.fail(format!("it could not {act} {name}: {error}").into());
-        self.wal.poisoned()
+        self.wal.broken(act, name, error)
     }
 }
 
@@ -429,6 +439,12 @@ impl PagedFile {
 /// What memory of a checkpoint is for, in messages.
 const WRITES: &str = "the pages that a checkpoint writes";
 
+/// How the writing of pages fails: before it began, with the file or with what lies around them, or in it.
+enum Failed {
+    Before(Error),
+    Write(std::io::Error),
+}
+
 /// Neighbouring pages of one file, to be written together.
 struct PageRun {
     file: Arc<PagedFile>,
@@ -445,9 +461,8 @@ impl PageRun {
     }
 
     /// Writes pages and sums. `blocks` has room for all of it and two blocks more.
-    fn write(&self, blocks: &mut Vec<u8>) -> std::io::Result<()> {
-        let handles = self.file.handles_for_writing();
-        let (data, sums) = handles.map_err(|error| std::io::Error::other(error.to_string()))?;
+    fn write(&self, blocks: &mut Vec<u8>) -> std::result::Result<(), Failed> {
+        let (data, sums) = self.file.handles_for_writing().map_err(Failed::Before)?;
         let page_size = self.file.page_size;
         let page_of = |number: u64| &self.bytes[(number - self.first) as usize * page_size..][..page_size];
         let is_hole = |number: u64| is_hole(number, self.full, page_of(number));
@@ -459,13 +474,16 @@ impl PageRun {
             let bytes = &self.bytes[at..][..(end - first) as usize * page_size];
             let _writing = self.file.writing.lock();
             if hole {
-                retry(|| data.punch(self.file.offset(first), bytes.len() as u64))?;
+                retry(|| data.punch(self.file.offset(first), bytes.len() as u64)).map_err(Failed::Write)?;
             } else {
-                write_whole_blocks(&*data, bytes, self.file.offset(first), blocks)?;
+                let around = around(&*data, bytes, self.file.offset(first), blocks);
+                let unread = |error| Failed::Before(Error::io("read", &self.file.id.name(), &error));
+                let (bytes, offset) = around.map_err(unread)?;
+                write_all_at(&*data, bytes, offset).map_err(Failed::Write)?;
             }
             first = end;
         }
-        write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first)
+        write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first).map_err(Failed::Write)
     }
 }
 
@@ -475,13 +493,19 @@ pub(super) fn is_hole(page: u64, full: u64, bytes: &[u8]) -> bool {
     page < full && bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Writes bytes with what surrounds them in their first and last block: a write of whole blocks needs no read by
-/// the system (seen: 135 µs against 6 for a cold page). They are put together in `blocks`, which has room for them.
-fn write_whole_blocks(file: &dyn DiskFile, bytes: &[u8], offset: u64, blocks: &mut Vec<u8>) -> std::io::Result<()> {
+/// Bytes with what surrounds them in their first and last block, and where all that lies: a write of whole blocks
+/// needs no read by the system (seen: 135 µs against 6 for a cold page). It is put together in `blocks`, which has
+/// room for it.
+fn around<'a>(
+    file: &dyn DiskFile,
+    bytes: &'a [u8],
+    offset: u64,
+    blocks: &'a mut Vec<u8>,
+) -> std::io::Result<(&'a [u8], u64)> {
     let end = offset + bytes.len() as u64;
     let (from, to) = (offset / BLOCK_SIZE * BLOCK_SIZE, end.next_multiple_of(BLOCK_SIZE).min(file.size()?));
     if from == offset && to <= end {
-        return write_all_at(file, bytes, offset);
+        return Ok((bytes, offset));
     }
     blocks.clear();
     blocks.resize((offset - from) as usize, 0);
@@ -492,5 +516,5 @@ fn write_whole_blocks(file: &dyn DiskFile, bytes: &[u8], offset: u64, blocks: &m
         blocks.resize((to - from) as usize, 0);
         read_exact_at(file, &mut blocks[head..], end)?;
     }
-    write_all_at(file, blocks, from)
+    Ok((blocks, from))
 }

@@ -25,6 +25,7 @@ use crate::format::header::{Contents, Header};
 use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
+use crate::wal::Wal;
 
 use super::copy::{FramePool, Mapping, PageEntry, Seen, Source};
 
@@ -86,6 +87,8 @@ pub struct PagedFile {
 pub struct FileShared {
     /// The database's folder.
     pub disk: Arc<dyn Disk>,
+    /// Ends all writing where a file's header cannot be written.
+    pub wal: Arc<Wal>,
     /// The database's identity.
     pub uuid: [u8; 16],
     /// Read with `read_at` only, never through a map.
@@ -540,7 +543,7 @@ impl PagedFile {
         let file = self.shared.disk.open(&name, Open::Create);
         let file = file.map_err(|error| Error::allocation("make", &name, &error))?;
         let block = self.header(contents).encode();
-        write_all_at(&*file, &block, 0).map_err(|error| Error::allocation("write", &name, &error))?;
+        write_all_at(&*file, &block, 0).map_err(|error| self.shared.wal.unwritten(&name, &error))?;
         Ok(file)
     }
 

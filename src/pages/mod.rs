@@ -81,7 +81,7 @@ pub struct PageOptions {
 pub struct PagedFiles {
     shared: Arc<FileShared>,
     options: PageOptions,
-    wal: Wal,
+    wal: Arc<Wal>,
     cache: Cache,
     root: Arc<Root>,
     catalog: Mutex<Catalog>,

@@ -94,20 +94,11 @@ pub(super) fn make_folders(disk: &dyn Disk) -> Result<()> {
 impl PagedFiles {
     /// Opens the files of a database. Under its lock.
     pub fn open(disk: Arc<dyn Disk>, options: PageOptions) -> Result<Arc<PagedFiles>> {
-        let root = Arc::new(Root::read(Arc::clone(&disk))?);
+        let how = if options.read_only { Open::Read } else { Open::Write };
+        let root = Arc::new(Root::read(Arc::clone(&disk), how)?);
         let manifest = root.manifest();
         check_version(&manifest, options.read_only)?;
-        let shared = Arc::new(FileShared {
-            disk: Arc::clone(&disk),
-            uuid: manifest.uuid,
-            pread: options.pread,
-            growth_min: options.growth_min,
-            growth_max: options.growth_max,
-            descriptors: Descriptors::new(options.open_files, options.read_only),
-            dirty_bytes: AtomicU64::new(0),
-            page_loads: AtomicU64::new(0),
-            mark: ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?,
-        });
+        let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let start = Start { segment: manifest.wal_segment, salt: manifest.wal_salt, checkpoint: manifest.checkpoint };
         if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start.segment)? {
             let what = "it says that the database was closed cleanly, but the wal goes on after that";
@@ -123,7 +114,20 @@ impl PagedFiles {
             move |segment: u64, salt: u64| awaken(&root, segment, salt)
         };
         let numbers = segment_numbers(&*disk)?;
-        let wal = Wal::new(disk, manifest.uuid, options.wal.clone(), link, &numbers, Box::new(awaken));
+        let (uuid, awaken) = (manifest.uuid, Box::new(awaken));
+        let wal = Arc::new(Wal::new(Arc::clone(&disk), uuid, options.wal.clone(), link, &numbers, awaken));
+        let shared = Arc::new(FileShared {
+            disk,
+            wal: Arc::clone(&wal),
+            uuid,
+            pread: options.pread,
+            growth_min: options.growth_min,
+            growth_max: options.growth_max,
+            descriptors: Descriptors::new(options.open_files, options.read_only),
+            dirty_bytes: AtomicU64::new(0),
+            page_loads: AtomicU64::new(0),
+            mark,
+        });
         let files = PagedFiles {
             shared,
             cache: Cache::new(options.stripe_count)?,

@@ -21,7 +21,7 @@ use crate::format::header::{Contents, Header};
 use crate::format::manifest::Manifest;
 use crate::memory;
 use crate::os::sync::Mutex;
-use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
+use crate::os::{Disk, DiskFile, Open, read_exact_at, retry, write_all_at};
 
 use super::file::{FileId, FileImage};
 
@@ -37,6 +37,8 @@ const CATALOG_SIZE_LIMIT: u64 = 8 << 30;
 /// The manifest in force.
 pub(super) struct Root {
     disk: Arc<dyn Disk>,
+    /// The manifest's file, open from the first look on: a checkpoint is not to fail for want of a descriptor.
+    file: Arc<dyn DiskFile>,
     state: Mutex<State>,
 }
 
@@ -48,8 +50,8 @@ struct State {
 
 impl Root {
     /// Reads both slots and takes the newer one that verifies.
-    pub fn read(disk: Arc<dyn Disk>) -> Result<Root> {
-        let file = disk.open(MANIFEST, Open::Read).map_err(|error| Error::io("open", MANIFEST, &error))?;
+    pub fn read(disk: Arc<dyn Disk>, how: Open) -> Result<Root> {
+        let file = disk.open(MANIFEST, how).map_err(|error| Error::io("open", MANIFEST, &error))?;
         let size = file.size().map_err(|error| Error::io("ask the size of", MANIFEST, &error))?;
         if size < 2 * BLOCK_SIZE {
             return Err(Error::Format(format!("MANIFEST has {size} bytes; a database's has 8192").into()));
@@ -64,7 +66,7 @@ impl Root {
             .filter_map(|(slot, manifest)| manifest.filter(|manifest| manifest.generation % 2 == slot as u64));
         match placed.max_by_key(|manifest| manifest.generation) {
             Some(manifest) if !manifest.is_possible() => Err(Error::corrupt(MANIFEST, "it breaks its format")),
-            Some(manifest) => Ok(Root { disk, state: Mutex::new(State { manifest, certain: false }) }),
+            Some(manifest) => Ok(Root { disk, file, state: Mutex::new(State { manifest, certain: false }) }),
             None => Err(Error::corrupt(MANIFEST, "neither of its two slots matches its checksum")),
         }
     }
@@ -100,9 +102,8 @@ impl Root {
     }
 
     fn write(&self, manifest: &Manifest) -> std::io::Result<()> {
-        let file = self.disk.open(MANIFEST, Open::Write)?;
-        write_all_at(&*file, &manifest.encode(), manifest.generation % 2 * BLOCK_SIZE)?;
-        retry(|| file.sync())
+        write_all_at(&*self.file, &manifest.encode(), manifest.generation % 2 * BLOCK_SIZE)?;
+        retry(|| self.file.sync())
     }
 
     /// The files as of the manifest's checkpoint.
@@ -137,39 +138,46 @@ impl Root {
 
     /// Reads both slots and the catalog again, and compares them with what is in force.
     pub fn verify(&self) -> Result<()> {
-        let found = Root::read(Arc::clone(&self.disk))?;
+        let found = Root::read(Arc::clone(&self.disk), Open::Read)?;
         if found.manifest() != self.manifest() {
             return Err(Error::corrupt(MANIFEST, "the slot in force does not match its checksum"));
         }
         self.read_catalog().map(|_| ())
     }
 
-    /// Takes disk space for an image of this size, away from the one in force. Returns its offset.
-    pub fn allocate_catalog(&self, size: u64, uuid: [u8; 16]) -> Result<u64> {
+    /// The file of the catalog. Made for the first image, and then `write` is asked to put a header into it.
+    pub fn open_catalog(
+        &self,
+        uuid: [u8; 16],
+        write: impl FnOnce(&dyn DiskFile, &[u8]) -> Result<()>,
+    ) -> Result<Arc<dyn DiskFile>> {
         let name = CATALOG.name();
+        if self.manifest().catalog_size > 0 {
+            return self.disk.open(&name, Open::Write).map_err(|error| Error::io("open", &name, &error));
+        }
+        let file = self.disk.open(&name, Open::Create);
+        let file = file.map_err(|error| Error::allocation("make", &name, &error))?;
+        let header = Header { contents: Contents::Data, page_size: BLOCK_SIZE as u32, file: CATALOG.0, uuid };
+        write(&*file, &header.encode())?;
+        Ok(file)
+    }
+
+    /// Takes disk space for an image of this size, away from the one in force. Returns its offset.
+    pub fn allocate_catalog(&self, file: &dyn DiskFile, size: u64) -> Result<u64> {
         let manifest = self.manifest();
         let in_force = manifest.catalog_offset..manifest.catalog_offset + manifest.catalog_size;
         let fits_before = manifest.catalog_size == 0 || BLOCK_SIZE + size <= in_force.start;
         let offset = if fits_before { BLOCK_SIZE } else { in_force.end.next_multiple_of(BLOCK_SIZE) };
-        let refused = |error: std::io::Error| Error::allocation("make room in", &name, &error);
-        let file = if manifest.catalog_size == 0 {
-            let file = self.disk.open(&name, Open::Create).map_err(refused)?;
-            let header = Header { contents: Contents::Data, page_size: BLOCK_SIZE as u32, file: CATALOG.0, uuid };
-            write_all_at(&*file, &header.encode(), 0).map_err(refused)?;
-            file
-        } else {
-            self.disk.open(&name, Open::Write).map_err(refused)?
-        };
-        retry(|| file.allocate(offset, size)).map_err(refused)?;
+        let allocated = retry(|| file.allocate(offset, size));
+        allocated.map_err(|error| Error::allocation("make room in", &CATALOG.name(), &error))?;
         Ok(offset)
     }
+}
 
-    /// Writes and syncs an image.
-    pub fn write_catalog(&self, image: &[u8], offset: u64) -> std::io::Result<()> {
-        let file = self.disk.open(&CATALOG.name(), Open::Write)?;
-        write_all_at(&*file, image, offset)?;
-        retry(|| file.sync())
-    }
+/// Writes and syncs an image.
+pub(super) fn write_catalog(file: &dyn DiskFile, image: &[u8], offset: u64) -> std::io::Result<()> {
+    write_all_at(file, image, offset)?;
+    retry(|| file.sync())
 }
 
 /// The catalog as it lies on disk.

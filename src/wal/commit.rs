@@ -511,10 +511,10 @@ impl Wal {
         }
         // The largest are worth keeping; three are enough to run ahead of a checkpoint.
         supply.spares.sort_by_key(|(_, capacity)| std::cmp::Reverse(*capacity));
-        let kept = supply.spares.len().min(3);
-        for (number, _) in supply.spares.split_off(kept) {
-            let name = segment_name(number);
-            self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+        while supply.spares.len() > 3 {
+            let (number, _) = supply.spares[supply.spares.len() - 1];
+            self.remove(number)?;
+            supply.spares.pop();
         }
         self.sync_names()
     }
@@ -525,12 +525,12 @@ impl Wal {
         let end = self.end();
         *self.state.lock() = State::asleep(end);
         for number in super::replay::segment_numbers(&*self.disk)? {
-            let name = segment_name(number);
             if number != keep {
-                self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+                self.remove(number)?;
                 continue;
             }
-            let file = self.disk.open(&name, Open::Write).map_err(|error| self.broken("open", &name, &error))?;
+            let name = segment_name(number);
+            let file = self.disk.open(&name, Open::Write).map_err(|error| Error::io("open", &name, &error))?;
             let cut = file.size().and_then(|size| file.set_size(size.min(self.options.segment_size_min)));
             cut.and_then(|()| retry(|| file.sync())).map_err(|error| self.broken("cut", &name, &error))?;
         }
@@ -543,10 +543,14 @@ impl Wal {
         // Recovery's own first segment is among them: its file is not there to be used again.
         supply.spares.retain(|(number, _)| *number >= before);
         for number in super::replay::segment_numbers(&*self.disk)?.into_iter().filter(|number| *number < before) {
-            let name = segment_name(number);
-            self.disk.remove(&name).map_err(|error| self.broken("remove", &name, &error))?;
+            self.remove(number)?;
         }
         self.sync_names()
+    }
+
+    fn remove(&self, number: u64) -> Result<()> {
+        let name = segment_name(number);
+        self.disk.remove(&name).map_err(|error| Error::io("remove", &name, &error))
     }
 
     /// Counters since opening.
@@ -782,8 +786,10 @@ impl Wal {
         let Some(index) = supply.spares.iter().position(|(_, capacity)| *capacity >= size) else { return Ok(None) };
         let (old, capacity) = supply.spares.swap_remove(index);
         let old = segment_name(old);
-        self.disk.rename(&old, name).map_err(|error| self.broken("rename", &old, &error))?;
-        let file = self.disk.open(name, Open::Write).map_err(|error| self.broken("open", name, &error))?;
+        // After an error nobody knows what the file is called; whatever that is, it was never begun, and the next
+        // opening removes it.
+        self.disk.rename(&old, name).map_err(|error| Error::allocation("rename", &old, &error))?;
+        let file = self.disk.open(name, Open::Write).map_err(|error| Error::io("open", name, &error))?;
         Ok(Some((file, capacity)))
     }
 
@@ -791,14 +797,13 @@ impl Wal {
         let filled = if self.options.durability == Durability::Sync { size } else { 0 };
         let zeros = memory::zeros(filled.min(1 << 20) as usize, "a new segment of the wal")?;
         let file = self.disk.open(name, Open::Create).map_err(|error| Error::allocation("make", name, &error))?;
-        let fill = || write_zeros(&*file, &zeros, filled);
-        if let Err(error) = retry(|| file.allocate(0, size)).and_then(|()| fill()) {
+        let allocated = retry(|| file.allocate(0, size));
+        let allocated = allocated.map_err(|error| Error::allocation("make room for the wal in", name, &error));
+        let fill = || write_zeros(&*file, &zeros, filled).map_err(|error| self.unwritten(name, &error));
+        if let Err(error) = allocated.and_then(|()| fill()) {
             drop(file);
             let _ = self.disk.remove(name);
-            if is_full(&error) {
-                return Err(Error::allocation("make room for the wal in", name, &error));
-            }
-            return Err(self.broken("write", name, &error));
+            return Err(error);
         }
         retry(|| file.sync()).map_err(|error| self.broken("sync", name, &error))?;
         Ok((file, size))
@@ -809,9 +814,14 @@ impl Wal {
     }
 
     /// Promise 7: a failed write or sync ends all writing.
-    fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
+    pub fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
         self.fail(format!("it could not {act} {name}: {error}").into());
         self.poisoned()
+    }
+
+    /// Promise 7, for the write that is to take the room which nobody has reserved: there a full disk is `Full`.
+    pub fn unwritten(&self, name: &str, error: &std::io::Error) -> Error {
+        if is_full(error) { Error::allocation("write", name, error) } else { self.broken("write", name, error) }
     }
 }
 

@@ -85,6 +85,8 @@ struct Mark {
     state: usize,
     /// The state that nothing may take back any more once the step was acknowledged.
     sure: usize,
+    /// The state that the end of the process alone does not take back.
+    handed: usize,
 }
 
 impl Phase {
@@ -124,6 +126,8 @@ struct Notes {
     marks: Vec<Mark>,
     /// The number of the next record.
     next: u64,
+    /// The state that an earlier process left for sure, as long as the machine runs.
+    handed: usize,
 }
 
 impl Notes {
@@ -150,6 +154,11 @@ impl Run {
         self.notes.lock().states.last().expect("there is a first state").clone()
     }
 
+    /// Whether all writing must have ended, by the calls that failed since the last opening; `None` where it may.
+    pub fn must_be_poisoned(&self) -> Option<bool> {
+        self.watched.must_be_poisoned()
+    }
+
     /// True unless the last opening failed.
     pub fn is_open(&self) -> bool {
         self.db.is_some()
@@ -158,13 +167,14 @@ impl Run {
     /// Opens the database, and compares it with what may be there: from then on it is certain.
     pub fn open(&mut self) -> Result<(), Error> {
         let begun = self.disk.events();
+        self.watched.forget_failures();
         let db = Database::open_on(Arc::clone(&self.watched) as _, &self.options)?;
         let found = match oracle::read(&db) {
             Err(error) if error.status() == 500 => return Err(error),
             other => other.unwrap_or_else(|error| panic!("after opening: {error:?}")),
         };
         let mut notes = self.notes.lock();
-        let sure = notes.marks.iter().map(|mark| mark.sure).max().unwrap_or(0);
+        let sure = notes.marks.iter().map(|mark| mark.sure.max(mark.handed)).max().unwrap_or(0).max(notes.handed);
         let place = (sure..notes.states.len()).rev().find(|place| notes.states[*place] == found);
         let Some(_) = place else {
             panic!("after opening: {}", notes.states[notes.last()].difference(&found));
@@ -172,7 +182,7 @@ impl Run {
         // Whatever was begun before and is not there will not be there again.
         notes.states.push(found);
         let state = notes.last();
-        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure: state });
+        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure: state, handed: state });
         drop(notes);
         self.db = Some(Arc::new(db));
         Ok(())
@@ -199,7 +209,7 @@ impl Run {
         let (begun, sure) = (self.disk.events(), self.notes.lock().last());
         let db = Arc::into_inner(self.db.take().expect("the database is open")).expect("nobody else has it");
         db.close()?;
-        self.note(Mark { begun, acked: self.disk.events(), state: sure, sure });
+        self.note(Mark { begun, acked: self.disk.events(), state: sure, sure, handed: sure });
         Ok(())
     }
 
@@ -208,13 +218,14 @@ impl Run {
         let after = self.disk.kill();
         let phase = self.end_phase();
         let sure = phase.marks.iter().map(|mark| mark.sure).max().unwrap_or(0);
+        let handed = phase.marks.iter().map(|mark| mark.handed).max().unwrap_or(0).max(sure);
         // What the disk has for certain, and what may be there besides.
         let states = phase.states[sure..].to_vec();
         self.phases.push(phase);
         let last = states.len() - 1;
-        let first = Mark { begun: 0, acked: 0, state: last, sure: 0 };
+        let first = Mark { begun: 0, acked: 0, state: last, sure: 0, handed: 0 };
         let mut notes = self.notes.lock();
-        *notes = Notes { states, marks: Vec::new(), next: notes.next };
+        *notes = Notes { states, marks: Vec::new(), next: notes.next, handed: handed - sure };
         // A new window begins: everything that was begun before may be there before the first event already.
         notes.marks.push(first);
         drop(notes);
@@ -297,7 +308,8 @@ impl Hand {
                 if let (400, Ok(after)) = (error.status(), planned) {
                     let mut notes = self.notes.lock();
                     notes.states.push(after);
-                    let mark = Mark { begun, acked: usize::MAX, state: notes.last(), sure: place };
+                    let sure = if self.durability == Durability::Sync { place } else { 0 };
+                    let mark = Mark { begun, acked: usize::MAX, state: notes.last(), sure, handed: sure };
                     notes.marks.push(mark);
                 }
                 return result;
@@ -313,7 +325,9 @@ impl Hand {
             _ if waits && result.is_ok() => state,
             _ => 0,
         };
-        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure });
+        let written = self.durability == Durability::Os && !matches!(step, Step::BatchNoWait(_));
+        let handed = if written && result.is_ok() { state } else { sure };
+        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure, handed });
         Ok(())
     }
 
@@ -332,7 +346,7 @@ impl Hand {
         let mut notes = self.notes.lock();
         let state = notes.last();
         result?;
-        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure });
+        notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure, handed: sure });
         let failure = failure.lock().take();
         failure.map_or(Ok(()), Err)
     }

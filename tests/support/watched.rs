@@ -2,9 +2,12 @@
 //!
 //! Only calls around which the engine promises to hold no lock that a commit needs are watched: writes and syncs of
 //! data files, syncs of their folder, and writes of the manifest.
+//!
+//! It also notes whether a call failed that must end all writing (promise 7), so that tests can compare.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diamonddb::os::simulated::SimulatedDisk;
 use diamonddb::os::{Disk, DiskFile, DiskLock, Map, Open};
@@ -16,6 +19,35 @@ type Act = Box<dyn FnOnce() + Send>;
 pub struct WatchedDisk {
     disk: Arc<dyn Disk>,
     plan: Arc<Mutex<Plan>>,
+    broken: Arc<Broken>,
+}
+
+/// What promise 7 says of the calls that failed so far.
+#[derive(Default)]
+struct Broken {
+    /// A sync failed, or a write did, and not for want of room.
+    surely: AtomicBool,
+    /// A write failed for want of room: poison where the room was reserved before.
+    perhaps: AtomicBool,
+}
+
+impl Broken {
+    fn write<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            let full = error.raw_os_error() == Some(libc::ENOSPC);
+            if full { &self.perhaps } else { &self.surely }.store(true, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn sync(&self, result: io::Result<()>) -> io::Result<()> {
+        if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.surely.store(true, Ordering::SeqCst);
+        }
+        result
+    }
 }
 
 #[derive(Default)]
@@ -27,7 +59,19 @@ struct Plan {
 
 impl WatchedDisk {
     pub fn new(disk: Arc<SimulatedDisk>) -> Arc<WatchedDisk> {
-        Arc::new(WatchedDisk { disk, plan: Arc::default() })
+        Arc::new(WatchedDisk { disk, plan: Arc::default(), broken: Arc::default() })
+    }
+
+    /// Whether all writing must have ended, by the calls that failed since the last opening; `None` where it may.
+    pub fn must_be_poisoned(&self) -> Option<bool> {
+        let surely = self.broken.surely.load(Ordering::SeqCst);
+        (surely || !self.broken.perhaps.load(Ordering::SeqCst)).then_some(surely)
+    }
+
+    /// An opening begins: it starts anew.
+    pub fn forget_failures(&self) {
+        self.broken.surely.store(false, Ordering::SeqCst);
+        self.broken.perhaps.store(false, Ordering::SeqCst);
     }
 
     /// Runs `act` just before the watched call number `countdown` from now.
@@ -64,7 +108,8 @@ impl Disk for WatchedDisk {
         let file = self.disk.open(name, how)?;
         let watched = name.starts_with("data/") || name == "MANIFEST";
         let plan = watched.then(|| Arc::clone(&self.plan));
-        Ok(Arc::new(WatchedFile { file, plan, is_root: name == "MANIFEST" || name == "data/1" }))
+        let (broken, is_root) = (Arc::clone(&self.broken), name == "MANIFEST" || name == "data/1");
+        Ok(Arc::new(WatchedFile { file, plan, broken, is_root }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -87,7 +132,7 @@ impl Disk for WatchedDisk {
         if folder == "data" {
             notice(&self.plan);
         }
-        self.disk.sync_folder(folder)
+        self.broken.sync(self.disk.sync_folder(folder))
     }
 
     fn lock(&self, exclusive: bool) -> io::Result<Result<Box<dyn DiskLock>, Option<u32>>> {
@@ -106,6 +151,7 @@ impl Disk for WatchedDisk {
 struct WatchedFile {
     file: Arc<dyn DiskFile>,
     plan: Option<Arc<Mutex<Plan>>>,
+    broken: Arc<Broken>,
     is_root: bool,
 }
 
@@ -127,7 +173,7 @@ impl DiskFile for WatchedFile {
         if self.is_root {
             self.notice();
         }
-        self.file.write_at(bytes, offset)
+        self.broken.write(self.file.write_at(bytes, offset))
     }
 
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()> {
@@ -135,7 +181,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn punch(&self, offset: u64, size: u64) -> io::Result<()> {
-        self.file.punch(offset, size)
+        self.broken.write(self.file.punch(offset, size))
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
@@ -148,7 +194,7 @@ impl DiskFile for WatchedFile {
 
     fn sync(&self) -> io::Result<()> {
         self.notice();
-        self.file.sync()
+        self.broken.sync(self.file.sync())
     }
 
     fn map(&self, size: u64) -> io::Result<Option<Map>> {
