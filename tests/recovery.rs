@@ -8,7 +8,7 @@ mod kit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use diamonddb::os::simulated::{FailKind, Failure, SimulatedDisk};
+use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::{Database, Durability, Error, OpenOptions, Record, RecordId, Sizes};
 use kit::meddler::{Meddler, SumsLost};
 use kit::{Folder, assert_error, numbers, replace, save, save_many, scanned, simulated};
@@ -173,4 +173,34 @@ fn thousands_of_pages_whose_sums_were_lost_are_all_recovered() {
     let expected = (0..count).map(|value| (value as u64, if value % 64 == 0 { -value } else { value }));
     assert!(scanned(&table).unwrap().into_iter().eq(expected));
     assert_eq!(recovered.verify().unwrap().findings, []);
+}
+
+#[test]
+fn a_database_whose_making_was_cut_short_opens_after_every_power_cut() {
+    let options = simulated(Durability::Sync);
+    let mut rng = Rng::new(0xC07);
+    for at in 0.. {
+        let disk = SimulatedDisk::new(at);
+        disk.fail(Failure { at, kind: FailKind::InputOutput, from_then_on: true });
+        let opened = Database::open_on(disk.clone(), &options);
+        let failed = disk.failed_calls() > 0;
+        drop(opened);
+        // Another process finds what is to be seen, which the device need not have.
+        let disk = disk.kill();
+        let db = Database::open_on(disk.clone(), &options).unwrap();
+        let table = numbers(&db, "numbers");
+        save(&table, 4711).unwrap();
+        let acknowledged = disk.events();
+        for (event, point) in disk.recording().walk().enumerate() {
+            let choices = [point.choice(false), point.choice(true), point.random_choice(&mut rng)];
+            for choice in choices {
+                let db = Database::open_on(point.state(&choice), &options);
+                let db = db.unwrap_or_else(|error| panic!("call {at} failed, power cut before {event}: {error:?}"));
+                assert!(event < acknowledged || scanned(&db.table("numbers").unwrap()).unwrap() == [(0, 4711)]);
+            }
+        }
+        if !failed {
+            break;
+        }
+    }
 }

@@ -46,7 +46,8 @@ pub struct NewDatabase;
 impl NewDatabase {
     const DRAFT: &'static str = "MANIFEST.new";
 
-    /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock.
+    /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock. Its
+    /// names are not durable yet: `sync_names` has to follow.
     pub fn make(disk: &dyn Disk) -> Result<()> {
         make_folders(disk)?;
         let mut uuid = [0; 16];
@@ -58,7 +59,12 @@ impl NewDatabase {
         let refused = |error: std::io::Error| Error::allocation("write", Self::DRAFT, &error);
         write_all_at(&*draft, &blocks, 0).map_err(refused)?;
         retry(|| draft.sync()).map_err(refused)?;
-        disk.rename(Self::DRAFT, MANIFEST).map_err(|error| Error::allocation("rename", Self::DRAFT, &error))?;
+        disk.rename(Self::DRAFT, MANIFEST).map_err(|error| Error::allocation("rename", Self::DRAFT, &error))
+    }
+
+    /// Makes the names durable. Each opening does it until the database has its second manifest, since the making, or
+    /// the opening after it, may have been cut short: what is made in the folders must not outlive their names.
+    fn sync_names(disk: &dyn Disk) -> Result<()> {
         for folder in ["wal", "data", ""] {
             let refused = |error: std::io::Error| Error::io("sync the folder", folder, &error);
             retry(|| disk.sync_folder(folder)).map_err(refused)?;
@@ -98,6 +104,9 @@ impl PagedFiles {
         let root = Arc::new(Root::read(Arc::clone(&disk), how)?);
         let manifest = root.manifest();
         check_version(&manifest, options.read_only)?;
+        if manifest.generation == 0 && !options.read_only {
+            NewDatabase::sync_names(&*disk)?;
+        }
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let start = Start { segment: manifest.wal_segment, salt: manifest.wal_salt, checkpoint: manifest.checkpoint };
         if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start.segment)? {

@@ -77,13 +77,11 @@ impl Root {
     }
 
     /// Makes sure that the disk has the slot in force, byte for byte, before the other is touched: after a failed
-    /// sync the cache can show what the disk does not have. The same goes for the names in the folder, where the
-    /// making of the database was cut short by an error or by the end of the process.
+    /// sync the cache can show what the disk does not have.
     pub fn make_certain(&self) -> std::io::Result<()> {
         let mut state = self.state.lock();
         if !state.certain {
             self.write(&state.manifest)?;
-            retry(|| self.disk.sync_folder(""))?;
             state.certain = true;
         }
         Ok(())
