@@ -109,7 +109,7 @@ impl PagedFiles {
         }
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let start = Start { segment: manifest.wal_segment, salt: manifest.wal_salt, checkpoint: manifest.checkpoint };
-        if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start.segment)? {
+        if manifest.clean && goes_on_after(&*disk, &manifest.uuid, start)? {
             let what = "it says that the database was closed cleanly, but the wal goes on after that";
             return Err(Error::corrupt(MANIFEST, what));
         }
@@ -264,7 +264,7 @@ fn awaken(root: &Root, segment: u64, salt: u64) -> std::io::Result<()> {
     })
 }
 
-fn check_version(manifest: &Manifest, read_only: bool) -> Result<()> {
+pub(super) fn check_version(manifest: &Manifest, read_only: bool) -> Result<()> {
     if manifest.version != FORMAT_VERSION {
         let found = manifest.version;
         let text = format!("the database has format version {found}; this library knows version {FORMAT_VERSION}");

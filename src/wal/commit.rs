@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Message, Result};
 use crate::format::BLOCK_SIZE;
+use crate::format::checksum::crc32c;
 use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering};
 use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at};
 
-use super::frame::{FRAME_HEADER_SIZE, Kind, Place, frame_space, put_frame};
-use super::segment::{Link, Segment, SegmentHeader, segment_name};
+use super::frame::{Kind, Place, frame_space, put_frame};
+use super::segment::{END_SPACE, Link, Next, Segment, SegmentHeader, segment_name};
 
 /// Space of the wal that is kept for the sum of one dirty page, which the next checkpoint logs: a frame of its own
 /// at worst.
@@ -291,7 +292,7 @@ impl Wal {
 
     /// Logs the sums of `pages` dirty pages, in the space that was kept for them. After an error nothing is logged.
     pub fn append_sums(&self, payload: &[u8], pages: u64) -> Result<u64> {
-        let crc = crate::format::checksum::crc32c(0, payload);
+        let crc = crc32c(0, payload);
         let mut state = self.state.lock();
         if self.failed.get().is_some() {
             return Err(self.poisoned());
@@ -690,11 +691,12 @@ impl Wal {
 
     /// Ends the current segment and begins the next prepared one.
     fn roll(&self, state: &mut State) {
-        self.put(state, Kind::End, &[], 0);
+        let next = state.ready.pop_front().expect("a segment is prepared before one is ended");
+        let end = Next { number: next.number, salt: next.salt, size: next.capacity }.encode();
+        self.put(state, Kind::End, &end, crc32c(0, &end));
         let ended = state.current.take().expect("only an open segment is ended");
         let previous = Link { segment: ended.number, lsn: state.next_lsn - 1, crc: state.last_crc };
         state.past.push_back(ended);
-        let next = state.ready.pop_front().expect("a segment is prepared before one is ended");
         let header = self.header(&next, previous);
         let run = Run { file: Arc::clone(&next.file), offset: 0, start: state.group.bytes.len() };
         state.group.runs.push(run);
@@ -705,8 +707,9 @@ impl Wal {
     }
 
     fn header(&self, segment: &Segment, previous: Link) -> SegmentHeader {
-        let (number, salt) = (segment.number, segment.salt);
-        SegmentHeader { uuid: self.uuid, number, salt, previous, durable: self.durable.load(Ordering::Acquire) }
+        let (number, salt, size) = (segment.number, segment.salt, segment.capacity);
+        let durable = self.durable.load(Ordering::Acquire);
+        SegmentHeader { uuid: self.uuid, number, salt, previous, durable, size }
     }
 
     /// Prepares until `count` segments are ready, each with room for `space` and for all sums.
@@ -752,7 +755,7 @@ impl Wal {
     /// one. Where each commit waits for a sync it is zero-written, so that the sync has no metadata to journal; where
     /// none does, having the room is enough, and writing it twice would keep writers waiting.
     fn prepare(&self, supply: &mut Supply, wanted: u64) -> Result<Segment> {
-        let overhead = BLOCK_SIZE + FRAME_HEADER_SIZE as u64;
+        let overhead = BLOCK_SIZE + END_SPACE;
         // A long wal is better in large pieces, and a short one takes no more room than it needs.
         let (smallest, largest) = (self.options.segment_size_min, self.options.segment_size_max);
         let fitting = (self.live_bytes() / 4).next_power_of_two().clamp(smallest, largest.max(smallest));
@@ -858,8 +861,7 @@ impl State {
 
     /// Room for frames in the current segment.
     fn remaining(&self) -> u64 {
-        let end = FRAME_HEADER_SIZE as u64;
-        self.current.as_ref().map_or(0, |segment| segment.capacity.saturating_sub(self.position + end))
+        self.current.as_ref().map_or(0, |segment| segment.capacity.saturating_sub(self.position + END_SPACE))
     }
 
     /// Rule 5: true if a frame fits so that the sums of all dirty pages still do, and that a segment is left for

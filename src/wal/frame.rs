@@ -96,13 +96,35 @@ pub fn take_frame(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     Some((Frame { lsn, durable, salt, kind, crc, payload }, round_up_8(size).min(bytes.len())))
 }
 
-/// The size of a frame with this salt and an LSN above `lsn`, which vouches for it, if one might start here: the
-/// cheap part of `take_frame`.
+/// What a frame's header says, verified or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Peek {
+    /// The size of header and payload.
+    pub size: usize,
+    /// The LSN.
+    pub lsn: u64,
+    /// What it says was synced.
+    pub durable: u64,
+    /// The salt.
+    pub salt: u32,
+}
+
+/// The cheap part of `take_frame`. `None` only where the bytes end before a header does.
+pub fn peek_frame(bytes: &[u8]) -> Option<Peek> {
+    let mut take = Take(bytes.get(..FRAME_HEADER_SIZE)?);
+    let (size, _) = (take.u32()? as usize, take.u32()?);
+    Some(Peek { size, lsn: take.u64()?, durable: take.u64()?, salt: take.u32()? })
+}
+
+/// The size of a frame with this salt and an LSN above `lsn`, which vouches for it, if one might start here.
 pub fn may_vouch_for(bytes: &[u8], lsn: u64, salt: u32) -> Option<usize> {
-    let mut take = Take(bytes);
-    let (size, _, own, durable) = (take.u32()? as usize, take.u32()?, take.u64()?, take.u64()?);
-    let fits = (FRAME_HEADER_SIZE..=bytes.len()).contains(&size) && take.u32()? == salt;
-    (fits && own > lsn && (lsn..own).contains(&durable)).then_some(size)
+    let vouches = |peek: &Peek| peek.lsn > lsn && (lsn..peek.lsn).contains(&peek.durable);
+    may_start(bytes, salt).filter(vouches).map(|peek| peek.size)
+}
+
+/// What the header of a frame with this salt says, if one might start here.
+pub fn may_start(bytes: &[u8], salt: u32) -> Option<Peek> {
+    peek_frame(bytes).filter(|peek| peek.salt == salt && (FRAME_HEADER_SIZE..=bytes.len()).contains(&peek.size))
 }
 
 fn header_crc(payload_crc: u32, header: &[u8]) -> u32 {

@@ -5,18 +5,18 @@
 //! 1. Frames are given in LSN order without a hole, from the one after the checkpoint on.
 //! 2. A frame that fails ends the wal only if nothing later says that it had been synced; otherwise it is damage.
 //!    A crash tears only what was written since the last sync, and that nobody was promised.
-//! 3. A read that fails is an error, never the end of the wal.
+//! 3. A read that fails is an error, never the end of the wal. Nor is a segment that is missing or cut short.
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::memory;
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
-use super::frame::{Frame, Kind, may_vouch_for, take_frame};
-use super::segment::{Link, SegmentHeader, segment_name};
+use super::frame::{Frame, Kind, may_start, may_vouch_for, peek_frame, take_frame};
+use super::segment::{Link, Next, SegmentHeader, segment_name};
 
 /// A segment larger than this was not written by us.
-const SEGMENT_SIZE_LIMIT: u64 = 2 << 30;
+pub(super) const SEGMENT_SIZE_LIMIT: u64 = 2 << 30;
 
 /// A segment with a number as large as this was not made by us.
 const SEGMENT_NUMBER_LIMIT: u64 = 1 << 62;
@@ -79,7 +79,11 @@ pub fn replay(
     };
     loop {
         let bytes = folder.load(disk, header.number)?;
-        let (end, ended) = walk(&bytes, &header, &mut tail, each)?;
+        let (end, next) = walk(&bytes, &header, &mut tail, each)?;
+        // A clean close cuts what lies behind the last frame; damage may cut the frames.
+        if next.is_none() && may_go_on(&bytes[end..], header.salt) {
+            refuse_if_cut(&bytes, header.number, header.size)?;
+        }
         memory::reserve(&mut tail.segments, 1, "the segments of the wal")?;
         tail.segments.push((header.number, end as u64, tail.link.lsn));
         match folder.successor(&tail.link) {
@@ -90,7 +94,10 @@ pub fn replay(
             }
             None => {
                 let missing = tail.link.lsn + 1;
-                let rest = if ended { bytes.len() } else { end };
+                if let Some(next) = next {
+                    folder.refuse_if_begun(disk, next, missing)?;
+                }
+                let rest = if next.is_some() { bytes.len() } else { end };
                 folder.refuse_if_vouched_for(disk, &bytes[rest..], &header, missing)?;
                 return Ok(tail);
             }
@@ -114,26 +121,33 @@ pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
     Ok(())
 }
 
-/// True if a segment after `segment` holds a frame: then a newer manifest than the one in hand was once synced.
-pub fn goes_on_after(disk: &dyn Disk, uuid: &[u8; 16], segment: u64) -> Result<bool> {
+/// True if a segment after the first holds a frame: then a newer manifest than the one in hand was once synced.
+/// A segment without its header is the first one's successor if its first frame is.
+pub fn goes_on_after(disk: &dyn Disk, uuid: &[u8; 16], start: Start) -> Result<bool> {
     let folder = Folder::read(disk, uuid)?;
-    for header in folder.headers.iter().filter(|header| header.number > segment) {
-        let bytes = folder.load(disk, header.number)?;
-        let frames = bytes.get(BLOCK_SIZE as usize..).unwrap_or_default();
-        if take_frame(frames).is_some_and(|(frame, _)| frame.salt == header.salt as u32) {
+    for header in folder.headers.iter().filter(|header| header.number > start.segment) {
+        if holds_a_frame(&folder.load(disk, header.number)?, header.salt) {
+            return Ok(true);
+        }
+    }
+    for number in folder.headless.iter().filter(|number| **number > start.segment) {
+        let bytes = folder.load(disk, *number)?;
+        let first = bytes.get(BLOCK_SIZE as usize..).and_then(take_frame);
+        if first.is_some_and(|(frame, _)| frame.lsn == start.checkpoint + 1) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Gives the frames of one segment; returns where they end and whether by an end frame.
+/// Gives the frames of one segment; returns where they end, and the next segment if a frame names it.
 fn walk(
     bytes: &[u8],
     header: &SegmentHeader,
     tail: &mut Tail,
     each: &mut dyn FnMut(&Frame<'_>) -> Result<()>,
-) -> Result<(usize, bool)> {
+) -> Result<(usize, Option<Next>)> {
+    let broken = |what: String| Err(Error::corrupt(&segment_name(header.number), what));
     let mut at = BLOCK_SIZE as usize;
     while let Some((frame, space)) = bytes.get(at..).and_then(take_frame) {
         if frame.salt != header.salt as u32 || frame.lsn != tail.link.lsn + 1 {
@@ -144,15 +158,15 @@ fn walk(
         tail.link.crc = frame.crc;
         tail.durable = tail.durable.max(frame.durable);
         match frame.kind {
-            Some(Kind::End) => return Ok((at, true)),
+            Some(Kind::End) => match Next::decode(frame.payload) {
+                Some(next) => return Ok((at, Some(next))),
+                None => return broken(format!("frame {} ends it and names no next segment", frame.lsn)),
+            },
             Some(_) => each(&frame)?,
-            None => {
-                let what = format!("frame {} is of a kind that this version does not know", frame.lsn);
-                return Err(Error::corrupt(&segment_name(header.number), what));
-            }
+            None => return broken(format!("frame {} is of a kind that this version does not know", frame.lsn)),
         }
     }
-    Ok((at, false))
+    Ok((at, None))
 }
 
 /// The segments of one database: their headers, by number.
@@ -203,23 +217,39 @@ impl Folder {
         Ok(bytes)
     }
 
+    /// Rules 2 and 3, for a segment that was named and that no header makes the next one. A crash may have kept its
+    /// first bytes from the disk, but not its file, and not what was synced in it.
+    fn refuse_if_begun(&self, disk: &dyn Disk, next: Next, missing: u64) -> Result<()> {
+        let name = segment_name(next.number);
+        if !self.headless.contains(&next.number) && !self.headers.iter().any(|header| header.number == next.number) {
+            return Err(Error::corrupt(&name, "the wal goes on in it, and it is missing"));
+        }
+        let bytes = self.load(disk, next.number)?;
+        refuse_if_cut(&bytes, next.number, next.size)?;
+        if vouches(&bytes, missing, next.salt) {
+            let what = format!("its header does not verify, although frame {missing} in it had been synced");
+            return Err(Error::corrupt(&name, what));
+        }
+        Ok(())
+    }
+
     /// Rule 2. `rest` is what follows the last good frame in its segment; frame `missing` should start it.
     fn refuse_if_vouched_for(&self, disk: &dyn Disk, rest: &[u8], header: &SegmentHeader, missing: u64) -> Result<()> {
         let damaged = |witness: &str| {
             let what = format!("frame {missing} does not verify, although {witness} says that it had been synced");
             Err(Error::corrupt(&segment_name(header.number), what))
         };
-        if vouches(rest, missing, header) {
+        if vouches(rest, missing, header.salt) {
             return damaged("a later frame");
         }
         for later in self.headers.iter().filter(|later| later.number > header.number) {
             let name = segment_name(later.number);
-            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing, later) {
+            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing, later.salt) {
                 return damaged(&name);
             }
         }
-        // A segment that was begun and lost its header continues nothing, but its frames still tell.
-        for number in self.headless.iter().filter(|number| **number > header.number) {
+        // A segment that was begun and lost its header, or its name, continues nothing, but its frames still tell.
+        for number in &self.headless {
             if begins_with_a_voucher(&self.load(disk, *number)?, missing) {
                 return damaged(&segment_name(*number));
             }
@@ -228,12 +258,31 @@ impl Folder {
     }
 }
 
-/// True if a frame of this segment anywhere in `bytes` says that `lsn` had been synced. What a recycled file still
-/// holds has another salt, and so has what looks like a frame in someone's record.
-fn vouches(bytes: &[u8], lsn: u64, header: &SegmentHeader) -> bool {
+/// Rule 3. A segment's file had its full size, and was synced, before the segment was begun.
+fn refuse_if_cut(bytes: &[u8], number: u64, size: u64) -> Result<()> {
+    if bytes.len() as u64 >= size {
+        return Ok(());
+    }
+    let what = format!("it has {} bytes, and was begun with {size}", bytes.len());
+    Err(Error::corrupt(&segment_name(number), what))
+}
+
+/// True if no frame is seen to be missing here: the bytes end, or they start as a frame of the segment does.
+pub(super) fn may_go_on(rest: &[u8], salt: u64) -> bool {
+    peek_frame(rest).is_none_or(|peek| peek.salt == salt as u32)
+}
+
+/// True if a frame of the segment with this salt anywhere in `bytes` says that `lsn` had been synced. What a recycled
+/// file still holds has another salt, and so has what looks like a frame in someone's record.
+fn vouches(bytes: &[u8], lsn: u64, salt: u64) -> bool {
+    any_frame(bytes, |bytes| may_vouch_for(bytes, lsn, salt as u32))
+}
+
+/// True if a frame starts anywhere in `bytes` where `may_start` says that one of some size might.
+fn any_frame(bytes: &[u8], may_start: impl Fn(&[u8]) -> Option<usize>) -> bool {
     // Frames that were written do not overlap. Where so many claim to start, the bytes were made to be slow.
     let mut budget = 2 * bytes.len();
-    (0..bytes.len()).step_by(8).any(|at| match may_vouch_for(&bytes[at..], lsn, header.salt as u32) {
+    (0..bytes.len()).step_by(8).any(|at| match may_start(&bytes[at..]) {
         None => false,
         Some(size) => match budget.checked_sub(size) {
             None => true,
@@ -245,8 +294,13 @@ fn vouches(bytes: &[u8], lsn: u64, header: &SegmentHeader) -> bool {
     })
 }
 
-/// The same for a segment whose salt is lost with its header. Only where frames follow each other from the start
-/// are they surely the wal's own; those of a recycled file are older than what is missing.
+/// True if anywhere in `bytes` is a frame of the segment with this salt.
+fn holds_a_frame(bytes: &[u8], salt: u64) -> bool {
+    any_frame(bytes, |bytes| may_start(bytes, salt as u32).map(|peek| peek.size))
+}
+
+/// The same as `vouches`, for a segment whose salt is lost with its header. Only where frames follow each other from
+/// the start are they surely the wal's own; those of a recycled file are older than what is missing.
 fn begins_with_a_voucher(bytes: &[u8], lsn: u64) -> bool {
     let mut rest = bytes.get(BLOCK_SIZE as usize..).unwrap_or_default();
     while let Some((frame, space)) = take_frame(rest) {
@@ -258,7 +312,7 @@ fn begins_with_a_voucher(bytes: &[u8], lsn: u64) -> bool {
     false
 }
 
-fn buffer(size: u64) -> Result<Vec<u8>> {
+pub(super) fn buffer(size: u64) -> Result<Vec<u8>> {
     let size = usize::try_from(size).map_err(|_| Error::NoMemory("a wal segment is too large".into()))?;
     memory::zeros(size, "a segment of the wal")
 }
