@@ -568,8 +568,9 @@ fn whichever_memory_is_refused_the_promises_are_kept() {
 /// Where a manifest names the catalog's image: place, size and sum.
 const CATALOG_AT: usize = 88;
 
-/// Where the catalog has the length of its first file.
-const LENGTH_AT: usize = 24;
+/// Where the catalog has the length of its first file, and the sum of all behind it.
+const LENGTH_AT: usize = 56;
+const SUM_AT: usize = 8;
 
 /// Puts `bytes` into a sealed block, and seals it again.
 fn reseal(block: &mut [u8], at: usize, bytes: &[u8]) {
@@ -600,6 +601,8 @@ fn a_forged_length_is_damage_and_takes_no_memory() {
         let length = (1_u64 << shift) / slot_size * slot_size;
         let mut forged = catalog.clone();
         forged[image.start + LENGTH_AT..][..8].copy_from_slice(&length.to_le_bytes());
+        let own = xxhash_rust::xxh3::xxh3_64(&forged[image.clone()][SUM_AT + 8..]).to_le_bytes();
+        forged[image.start + SUM_AT..][..8].copy_from_slice(&own);
         let sum = xxhash_rust::xxh3::xxh3_64(&forged[image.clone()]).to_le_bytes();
         std::fs::write(work.folder.path().join("data/1"), &forged).unwrap();
         let mut forged = manifest.clone();

@@ -181,15 +181,23 @@ fn forge_catalog(disk: &SimulatedDisk, change: impl FnOnce(&mut [u8])) {
     forge_image(disk, |image| change(&mut image[8..]));
 }
 
-/// Changes the catalog, and makes the manifest vouch for it.
+/// Where an image of the catalog has its count of files: behind magic, sum, size and LSN.
+const HEAD_SIZE: usize = 32;
+
+/// Changes the catalog behind its head, and makes head and manifest vouch for it.
 fn forge_image(disk: &SimulatedDisk, change: impl FnOnce(&mut Vec<u8>)) {
     let mut manifest = read(disk, "MANIFEST");
     let newer = usize::from(get(&manifest, BLOCK + 16) > get(&manifest, 16)) * BLOCK;
     let slot = &mut manifest[newer..newer + BLOCK];
     let (place, size) = (get(slot, 88) as usize, get(slot, 96) as usize);
     let mut data = read(disk, "data/1");
-    let mut image = data[place..place + size].to_vec();
-    change(&mut image);
+    let mut list = data[place + HEAD_SIZE..place + size].to_vec();
+    change(&mut list);
+    let mut image = data[place..place + HEAD_SIZE].to_vec();
+    put(&mut image, 16, list.len() as u64);
+    image.extend(list);
+    let sum = xxhash_rust::xxh3::xxh3_64(&image[16..]);
+    put(&mut image, 8, sum);
     data.resize(data.len().max(place + image.len()), 0);
     data[place..place + image.len()].copy_from_slice(&image);
     put(slot, 96, image.len() as u64);

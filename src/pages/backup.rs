@@ -66,7 +66,7 @@ impl PagedFiles {
             copy_file(&cut, image, file, &mut draft, &mut told)?;
         }
         told.tell_the_rest()?;
-        let catalog = root::encode(&cut.images)?;
+        let catalog = root::encode(&cut.images, cut.lsn)?;
         let mut stream = draft.stream(&CATALOG.name())?;
         stream.put(&header(Contents::Data, CATALOG.0, BLOCK_SIZE as u32, draft.uuid))?;
         stream.put(&catalog)?;

@@ -149,7 +149,7 @@ impl PagedFiles {
     }
 
     fn carry_out(&self, work: &mut Work) -> Result<()> {
-        let catalog = root::encode(&work.images)?;
+        let catalog = root::encode(&work.images, work.cut.lsn)?;
         // Taking space may fail without harm; a write after it may not.
         let catalog_file = self.root.open_catalog(self.shared.uuid, |file, header| {
             write_all_at(file, header, 0).map_err(|error| self.wal.unwritten("the catalog", &error))

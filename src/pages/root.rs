@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! data/1:  | header, 4 KiB | ... image ... | ... the other image ... |
-//! image:   file count u64, then for each file
+//! image:   | magic | xxh3 of all that follows u64 | size of the rest u64 | checkpoint's lsn u64 | file count u64 |
+//!          then for each file
 //!          | number u32 | kind u32 | page size u32 | zero u32 | length u64 | tally i64 | meta size u64 | meta |
 //! ```
 //!
-//! The numbers ascend.
+//! The numbers ascend. An image tells what it is, so that a salvage finds it where no manifest leads to it any more.
 
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ pub(super) const MANIFEST: &str = "MANIFEST";
 
 /// The file that holds the catalog's images.
 pub(super) const CATALOG: FileId = FileId(1);
+
+const MAGIC: &[u8; 8] = b"DIAMONDC";
+
+/// The size of an image's head: all before the count.
+const HEAD_SIZE: usize = 32;
 
 /// Catalogs larger than this were not written by us: 65,536 tables with the longest schemas are far smaller.
 const CATALOG_SIZE_LIMIT: u64 = 8 << 30;
@@ -58,13 +64,7 @@ impl Root {
         }
         let mut blocks = memory::zeros(2 * BLOCK_SIZE as usize, "the manifest")?;
         read_exact_at(&*file, &mut blocks, 0).map_err(|error| Error::io("read", MANIFEST, &error))?;
-        let (first, second) = blocks.split_at(BLOCK_SIZE as usize);
-        let slots = [Manifest::decode(first), Manifest::decode(second)];
-        let placed = slots
-            .into_iter()
-            .enumerate()
-            .filter_map(|(slot, manifest)| manifest.filter(|manifest| manifest.generation % 2 == slot as u64));
-        match placed.max_by_key(|manifest| manifest.generation) {
+        match slots(&blocks).max_by_key(|manifest| manifest.generation) {
             Some(manifest) if !manifest.is_possible() => Err(Error::corrupt(MANIFEST, "it breaks its format")),
             Some(manifest) => Ok(Root { disk, file, state: Mutex::new(State { manifest, certain: false }) }),
             None => Err(Error::corrupt(MANIFEST, "neither of its two slots matches its checksum")),
@@ -128,8 +128,8 @@ impl Root {
         if xxh3(&bytes) != manifest.catalog_sum {
             return damaged("the catalog does not match its checksum");
         }
-        match decode(&bytes)? {
-            Some(files) => Ok(files),
+        match open_image(&bytes)? {
+            Some((_, files)) => Ok(files),
             None => damaged("the catalog breaks its format"),
         }
     }
@@ -178,11 +178,21 @@ pub(super) fn write_catalog(file: &dyn DiskFile, image: &[u8], offset: u64) -> s
     retry(|| file.sync())
 }
 
-/// The catalog as it lies on disk.
-pub(super) fn encode(files: &[FileImage]) -> Result<Vec<u8>> {
+/// The slots of a manifest that verify, each in its own place.
+pub(super) fn slots(blocks: &[u8]) -> impl Iterator<Item = Manifest> + '_ {
+    let decoded = blocks.chunks(BLOCK_SIZE as usize).take(2).map(Manifest::decode);
+    (0..).zip(decoded).filter_map(|(slot, manifest)| manifest.filter(|manifest| manifest.generation % 2 == slot))
+}
+
+/// The catalog as of a checkpoint, as it lies on disk.
+pub(super) fn encode(files: &[FileImage], checkpoint: u64) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    let size = 8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>();
+    let size = HEAD_SIZE + 8 + files.iter().map(|file| 40 + file.meta.len()).sum::<usize>();
     memory::reserve(&mut out, size, "the catalog")?;
+    out.put(MAGIC);
+    out.put_u64(0);
+    out.put_u64((size - HEAD_SIZE) as u64);
+    out.put_u64(checkpoint);
     out.put_u64(files.len() as u64);
     debug_assert!(files.is_sorted_by(|file, next| file.id < next.id));
     for file in files {
@@ -195,12 +205,32 @@ pub(super) fn encode(files: &[FileImage]) -> Result<Vec<u8>> {
         out.put_u64(file.meta.len() as u64);
         out.put(&file.meta);
     }
+    let sum = xxh3(&out[16..]);
+    out[8..16].copy_from_slice(&sum.to_le_bytes());
     Ok(out)
 }
 
-/// The files of an image; `None` if it breaks the format.
-fn decode(bytes: &[u8]) -> Result<Option<Vec<FileImage>>> {
+/// How many bytes the image has that starts here, if one seems to. The head is enough for that.
+pub(super) fn size_of_image(head: &[u8]) -> Option<u64> {
+    let mut take = Take(head.get(..HEAD_SIZE)?);
+    let (magic, _, rest) = (take.bytes(8)?, take.u64()?, take.u64()?);
+    let size = rest.checked_add(HEAD_SIZE as u64)?;
+    (magic == MAGIC && size <= CATALOG_SIZE_LIMIT).then_some(size)
+}
+
+/// The LSN of its checkpoint and the files, if this is an image that verifies.
+pub(super) fn open_image(bytes: &[u8]) -> Result<Option<(u64, Vec<FileImage>)>> {
     let mut take = Take(bytes);
+    let head = (take.u64(), take.u64(), take.u64(), take.u64());
+    let (Some(_), Some(sum), Some(_), Some(checkpoint)) = head else { return Ok(None) };
+    if size_of_image(bytes) != Some(bytes.len() as u64) || sum != xxh3(&bytes[16..]) {
+        return Ok(None);
+    }
+    Ok(decode(take)?.map(|files| (checkpoint, files)))
+}
+
+/// The files of an image; `None` if it breaks the format.
+fn decode(mut take: Take<'_>) -> Result<Option<Vec<FileImage>>> {
     let Some(count) = take.u64() else { return Ok(None) };
     let mut files: Vec<FileImage> = Vec::new();
     for _ in 0..count {
