@@ -45,7 +45,8 @@ mod database;
 mod ffi;
 
 pub use database::{
-    Batch, Committed, Cursor, Database, Durability, Finding, Lsn, OpenOptions, Sizes, Table, TableInfo, VerifyReport,
+    Batch, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, SalvageOptions, SalvageReport,
+    SalvagedTable, Sizes, Table, TableInfo, VerifyReport, salvage, salvage_on,
 };
 pub use error::{Error, Message, Result};
 pub use table::{

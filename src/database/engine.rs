@@ -206,7 +206,7 @@ impl Engine {
     }
 }
 
-fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
+pub(super) fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
     disk.lock(!read_only)
         .map_err(|error| Error::io("lock", "LOCK", &error))?
         .map_err(|holder| Error::locked(&disk.describe(), holder))

@@ -7,6 +7,7 @@ mod backup;
 mod batch;
 mod engine;
 mod options;
+mod salvage;
 mod session;
 mod stats;
 mod table;
@@ -26,6 +27,7 @@ use crate::wal::Need;
 
 pub use batch::{Batch, Committed};
 pub use options::{Durability, OpenOptions, Sizes};
+pub use salvage::{Loss, SalvageOptions, SalvageReport, SalvagedTable, salvage, salvage_on};
 pub use table::{Cursor, Table};
 pub use verify::{Finding, VerifyReport};
 

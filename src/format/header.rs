@@ -52,6 +52,16 @@ impl Header {
         seal(block)
     }
 
+    /// The header in `block`, if one verifies there.
+    pub fn decode(block: &[u8]) -> Option<Header> {
+        let mut take = Take(open_sealed(block)?);
+        let (magic, kind) = (take.bytes(8)?, take.u32()?);
+        let contents = [Contents::Data, Contents::Sums].into_iter().zip(1..).find(|(_, number)| *number == kind);
+        let (version, page_size, file) = (take.u32()?, take.u32()?, take.u32()?);
+        let uuid = take.bytes(16)?.try_into().ok()?;
+        (magic == MAGIC && version == FORMAT_VERSION).then_some(Header { contents: contents?.0, page_size, file, uuid })
+    }
+
     /// What is wrong with `block`, if it is not exactly this header.
     pub fn check(&self, block: &[u8]) -> Result<(), &'static str> {
         if block == self.encode() {

@@ -12,6 +12,7 @@
 //! 4. Bytes of allocated space that were never written are unspecified after a crash.
 
 mod bell;
+mod draft;
 mod lock;
 mod map;
 // Under shuttle its futex rests: `scheduled.rs` has another.
@@ -28,6 +29,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use bell::Bell;
+pub use draft::Draft;
 pub use map::{Map, Memory};
 pub use process::{ForkMark, memory_limit, open_files_limit};
 pub use real::{FileIdentity, RealDisk};
@@ -112,6 +114,29 @@ pub fn read_exact_at(file: &dyn DiskFile, mut bytes: &mut [u8], mut offset: u64)
         }
     }
     Ok(())
+}
+
+/// Fills `bytes` from `offset` as far as that goes, block by block where reading fails; the rest becomes zeros.
+/// Returns true if all was read.
+pub fn read_what_can_be_read(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> bool {
+    const BLOCK: usize = 4096;
+    if read_exact_at(file, bytes, offset).is_ok() {
+        return true;
+    }
+    let mut is_whole = true;
+    for (block, at) in bytes.chunks_mut(BLOCK).zip((offset..).step_by(BLOCK)) {
+        let mut done = 0;
+        while done < block.len() {
+            match file.read_at(&mut block[done..], at + done as u64) {
+                Ok(count) if count > 0 => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        block[done..].fill(0);
+        is_whole &= done == block.len();
+    }
+    is_whole
 }
 
 /// Writes all of `bytes` at `offset`, however many calls it takes.

@@ -326,7 +326,7 @@ fn check_size_limit(end: u64) -> io::Result<()> {
 
 /// Makes a folder and its name durable. A folder that was there may have been made by a process that was killed
 /// before it could sync the name, so that is done again; where the parent cannot be opened, it is not ours.
-fn make_durable_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_durable_folder(path: &Path) -> io::Result<()> {
     let made = match fs::create_dir(path) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,

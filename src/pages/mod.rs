@@ -22,6 +22,7 @@ mod file;
 mod recovery;
 mod redo;
 mod root;
+mod salvage;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -39,9 +40,10 @@ use cache::Cache;
 pub use commit::{Edit, Outcome};
 use copy::{FramePool, PageEntry};
 use file::FileShared;
-pub use file::{FileId, PagedFile};
+pub use file::{FileId, FileImage, PagedFile};
 pub use recovery::NewDatabase;
 use root::Root;
+pub use salvage::Remains;
 pub use snapshot::Snapshot;
 
 /// Sizes and habits. The simulation runs the same paths with small numbers.

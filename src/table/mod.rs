@@ -38,7 +38,8 @@ pub use record::{Record, RecordMut};
 pub use scan::{ScanRange, TableScan};
 pub use schema::Schema;
 
-use record::{STATE_LIVE, check_slot, decode_packed, encode_packed, is_live};
+use record::{STATE_LIVE, decode_packed, encode_packed};
+pub(crate) use record::{check_slot, is_live};
 
 /// What the files of tables are to the floor below.
 pub const KIND_TABLE: u32 = 1;
@@ -110,21 +111,27 @@ impl TableFile {
         Ok(Arc::new(meta))
     }
 
-    /// The table in a file.
-    pub fn open(files: &Arc<PagedFiles>, file: Arc<PagedFile>) -> Result<TableFile> {
-        let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {}", file.id.0), what);
-        let meta = file.meta();
-        let mut take = Take(&meta);
+    /// Name and schema from a file's description; or what is wrong with it.
+    pub fn described(meta: &[u8], page_size: usize) -> std::result::Result<(Arc<str>, Schema), String> {
+        let mut take = Take(meta);
         let (name, schema) = take
             .u32()
             .and_then(|size| take.bytes(size as usize))
             .and_then(|name| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(take.0).ok()?)))
-            .ok_or_else(|| damaged("it names no table"))?;
-        let schema = Schema::parse(schema).map_err(|error| damaged(error.message()))?;
+            .ok_or("it names no table")?;
+        let schema = Schema::parse(schema).map_err(|error| error.message().to_owned())?;
         let slot_size = schema.layout().slot_size;
-        if !file.page_size.is_multiple_of(slot_size) || !(file.page_size / slot_size).is_power_of_two() {
-            return Err(damaged("its page size does not go with its schema"));
+        if !page_size.is_multiple_of(slot_size) || !(page_size / slot_size).is_power_of_two() {
+            return Err("its page size does not go with its schema".into());
         }
+        Ok((Arc::from(name), schema))
+    }
+
+    /// The table in a file.
+    pub fn open(files: &Arc<PagedFiles>, file: Arc<PagedFile>) -> Result<TableFile> {
+        let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {}", file.id.0), what);
+        let (name, schema) = TableFile::described(&file.meta(), file.page_size).map_err(|what| damaged(&what))?;
+        let slot_size = schema.layout().slot_size;
         if !file.length().is_multiple_of(slot_size as u64) {
             return Err(damaged("its length is no whole number of records"));
         }
@@ -132,7 +139,7 @@ impl TableFile {
             return Err(damaged("it counts more records than there can be"));
         }
         let page_shift = (file.page_size / slot_size).ilog2();
-        let name = RwLock::new(Arc::from(name));
+        let name = RwLock::new(name);
         Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift })
     }
 
@@ -222,6 +229,20 @@ impl TableFile {
             Outcome::Done(lsn) => Ok((RecordId(first / self.slot_size as u64), lsn)),
             Outcome::Refused(_) => unreachable!("an append expects nothing"),
         }
+    }
+
+    /// Appends slots as they are, of which `live` hold records: those of another table with this schema.
+    pub fn append_slots(&self, slots: &[u8], live: u64) -> Result<()> {
+        let size = slots.len() as u64;
+        if size < self.files.options().bulk_min {
+            let edit = Edit::Append { file: &self.file, bytes: slots, tally: live as i64 };
+            return self.files.commit(&[edit], |_, _| {}).map(|_| ());
+        }
+        let copy = |at: u64, out: &mut [u8]| {
+            out.copy_from_slice(&slots[at as usize..][..out.len()]);
+            Ok(())
+        };
+        self.files.append_in_bulk(&self.file, size, live as i64, copy).map(|_| ())
     }
 
     /// Saves `count` records, packed piece by piece by `encode`, in one commit.

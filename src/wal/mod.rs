@@ -18,6 +18,7 @@
 mod commit;
 pub mod frame;
 pub mod replay;
+pub mod salvage;
 pub mod segment;
 
 pub use commit::{Append, Cut, Durability, Need, Wal, WalOptions, WalStats};
