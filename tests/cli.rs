@@ -532,6 +532,48 @@ fn damage_has_the_exit_code_5() {
     assert_eq!(answer.code, Some(5), "{answer:?}");
 }
 
+#[test]
+fn a_salvage_takes_what_verifies_and_lists_what_is_lost() {
+    let scratch = Scratch::with_squares(5_000);
+    scratch.run(&["import", "rows.csv", "db", "others"]).succeeds();
+    let answer = scratch.run(&["salvage", "db", "whole"]).succeeds();
+    assert!(answer.out.contains("rows       5000           0         0"), "{answer:?}");
+    assert_eq!(answer.err, "");
+
+    // The second page of 512 slots of 24 bytes, in the first table's file.
+    flip_byte(&scratch.path("db/data/2"), 4_096 + 512 * 24 + 42 * 24);
+    let before = files_with_times(&scratch.path("db"));
+    let answer = scratch.run(&["salvage", "db", "new", "--report", "lost.json"]);
+    assert_eq!(answer.code, Some(5), "{answer:?}");
+    answer.says("ids 512 to 1023 of table \"rows\"");
+    let lost: serde_json::Value = serde_json::from_str(scratch.read("lost.json").trim()).unwrap();
+    assert_eq!((lost["first_id"].as_u64(), lost["last_id"].as_u64()), (Some(512), Some(1023)));
+    assert_eq!((lost["table"].as_str(), lost["file"].as_str()), (Some("rows"), Some("data/2")));
+    assert_eq!(files_with_times(&scratch.path("db")), before, "the source is only read");
+
+    let out = scratch.run(&["verify", "new"]).succeeds().out;
+    assert!(out.contains("tables 2, "), "{out}");
+    scratch.run(&["get", "new", "rows", "511"]).succeeds();
+    scratch.run(&["get", "new", "rows", "512"]).fails(1);
+    scratch.run(&["get", "new", "rows", "1024"]).succeeds();
+    scratch.run(&["get", "new", "others", "512"]).succeeds();
+    scratch.run(&["salvage", "db", "new"]).fails(2);
+    scratch.run(&["salvage", "db", "again", "--report", "lost.json"]).fails(2);
+    let answer = scratch.run(&["salvage", "db", "bold", "--unverified"]).succeeds();
+    assert!(answer.out.contains("rows       5000         512         0"), "{answer:?}");
+}
+
+/// Names, bytes and times of all files of a database.
+fn files_with_times(folder: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let folders = ["", "wal", "data"].map(|name| folder.join(name));
+    let paths = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let times = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let mut files: Vec<_> =
+        paths.map(|path| (path.clone(), fs::read(&path).unwrap_or_default(), times(&path))).collect();
+    files.sort();
+    files
+}
+
 fn flip_byte(path: &Path, offset: u64) {
     let mut file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];

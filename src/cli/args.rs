@@ -30,6 +30,8 @@ pub enum Verb {
     Stats(DatabaseArguments),
     /// Read everything and check every sum; exit code 5 if there is damage
     Verify(DatabaseArguments),
+    /// Read what verifies in a damaged database into a new one; exit code 5 if anything is lost
+    Salvage(SalvageArguments),
     /// Write a table to a CSV or JSON file that import can read back
     Export(ExportArguments),
     /// Copy the database to another folder, which opens as it is; a copy appears whole or not at all
@@ -141,6 +143,26 @@ pub struct TablesArguments {
     /// How to print the list
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// `salvage`.
+#[derive(Args, Debug)]
+pub struct SalvageArguments {
+    /// The damaged database folder, which is only read
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// The folder of the new database, which must be missing or empty
+    #[arg(value_name = "DST")]
+    pub target: PathBuf,
+    /// Write all that is lost to this new file, an object a line
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Also take records from pages that match no checksum, if they fit their table's schema; they may be wrong
+    #[arg(long)]
+    pub unverified: bool,
+    /// Name no losses on standard error
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `export`.

@@ -19,7 +19,7 @@ Exit codes:
   2  the command line is wrong, or asks for what this table or database does not allow
   3  the input cannot be used: the file, its header, or a row (named by line and column)
   4  the database or the disk refused: locked, full, failed to read or write
-  5  damage: verify found some, or a checksum did not match";
+  5  damage: verify found some, a checksum did not match, or salvage could not take everything";
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

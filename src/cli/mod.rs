@@ -6,6 +6,7 @@
 //! export          a table becomes a file:        records -> a file that appears whole or not at all
 //! backup          a database becomes another folder
 //! show            the verbs that only look:      get, scan, schema, tables, stats, verify
+//! salvage         a new database from what is left of a damaged one
 //!   input           rows of a CSV file, each with its line
 //!   guess           the schema that a file's own texts suggest
 //!   pack, unpack    texts to a packed record, and back
@@ -26,6 +27,7 @@ mod open;
 mod pack;
 mod progress;
 mod records;
+mod salvage;
 mod sheet;
 mod show;
 mod unpack;
@@ -52,5 +54,6 @@ pub fn run() -> Result<()> {
         Verb::Tables(arguments) => show::tables(arguments),
         Verb::Stats(arguments) => show::stats(arguments),
         Verb::Verify(arguments) => show::verify(arguments),
+        Verb::Salvage(arguments) => salvage::salvage(arguments),
     }
 }
