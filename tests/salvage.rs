@@ -16,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use diamonddb::os::simulated::{Rng, SimulatedDisk};
+use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::os::{Disk, Open, write_all_at};
 use diamonddb::{Database, Error, Loss, OpenOptions, RecordId, SalvageOptions, SalvageReport, salvage, salvage_on};
 use ruin::{Fault, Model, Shape, shapes};
 use support::number_from_env;
 
 const FORMAT: i32 = 503;
+const IO: i32 = 500;
 
 /// What a salvage made.
 struct Outcome {
@@ -191,6 +192,27 @@ fn any_bytes_are_refused_or_salvaged_and_never_more_than_that() {
             Ok(_) => {}
             Err(error) => assert_eq!(error.status(), FORMAT, "{error:?}"),
         }
+    }
+}
+
+#[test]
+fn a_call_that_fails_costs_what_it_was_to_read_and_no_more() {
+    for shape in shapes() {
+        let sound = shape.disk.kill();
+        salvaged(&sound, &SalvageOptions::default()).expect("it is salvaged");
+        let mut refused = 0;
+        for at in (0..sound.calls()).step_by(3) {
+            let disk = shape.disk.kill();
+            disk.fail(Failure { at, kind: FailKind::InputOutput, from_then_on: false });
+            match salvaged(&disk, &SalvageOptions::default()) {
+                Ok(outcome) => check(&shape, shape.states.last().unwrap(), &outcome, false),
+                Err(error) => {
+                    assert_eq!(error.status(), IO, "call {at}: {error:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused < 3, "{}: only the lock cannot do without a call", shape.name);
     }
 }
 

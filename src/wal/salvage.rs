@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
-use crate::os::{Disk, Open};
+use crate::os::{Disk, Open, read_what_can_be_read};
 
 use super::frame::{FRAME_HEADER_SIZE, Frame, Kind, peek_frame, take_frame};
 use super::replay::{SEGMENT_SIZE_LIMIT, buffer, may_go_on, segment_numbers};
@@ -71,7 +71,7 @@ impl WalRemains {
         let mut headless = Vec::new();
         for number in numbers {
             let name = segment_name(number);
-            match load(disk, &name) {
+            match load_noting(disk, &name, &mut remains.lost) {
                 Err(error) => remains.lost.push((name, error.message().to_owned())),
                 Ok(bytes) => match bytes.get(..BLOCK_SIZE as usize).and_then(SegmentHeader::decode) {
                     Some(header) if uuid.is_some_and(|uuid| *uuid != header.uuid) => {}
@@ -88,7 +88,13 @@ impl WalRemains {
             remains.uuids.push(header.uuid);
             // What lies behind the frame that a later segment continues was cut off by a recovery.
             let limit = headed[index + 1..].iter().map(|(_, later)| later.previous.lsn).min().unwrap_or(u64::MAX);
-            let Ok(bytes) = load(disk, name) else { continue };
+            let bytes = match load(disk, name) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    remains.lost.push((name.clone(), error.message().to_owned()));
+                    continue;
+                }
+            };
             let scan = Scan::of(&bytes, header.salt, header.previous.lsn, limit);
             if scan.frames.is_empty() && segment_name(header.number) != *name {
                 // Another segment's header came to lie here.
@@ -104,7 +110,13 @@ impl WalRemains {
             remains.keep(name, scan, &mut named);
         }
         for (name, number) in headless {
-            let Ok(bytes) = load(disk, &name) else { continue };
+            let bytes = match load(disk, &name) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    remains.lost.push((name, error.message().to_owned()));
+                    continue;
+                }
+            };
             let first = bytes.get(BLOCK_SIZE as usize..).and_then(take_frame).map(|(frame, _)| frame.salt);
             let Some(salt) = named.get(&number).map(|(next, _)| next.salt as u32).or(first) else { continue };
             let scan = Scan::of(&bytes, u64::from(salt), 0, u64::MAX);
@@ -158,7 +170,16 @@ impl WalRemains {
             if places.is_empty() {
                 continue;
             }
-            let bytes = load(disk, &segment.name)?;
+            let bytes = match load(disk, &segment.name) {
+                Ok(bytes) => bytes,
+                Err(Error::NoMemory(why)) => return Err(Error::NoMemory(why)),
+                // It could be read a moment ago.
+                Err(_) => {
+                    gaps.push((places[0].lsn, places[places.len() - 1].lsn));
+                    (last, begun) = (places[places.len() - 1].lsn, true);
+                    continue;
+                }
+            };
             for place in places {
                 if begun && place.lsn - 1 > last {
                     gaps.push((last + 1, self.durable.min(place.lsn - 1)));
@@ -224,12 +245,19 @@ impl Scan {
 
 /// A file of the wal, with zeros where it cannot be read.
 fn load(disk: &dyn Disk, name: &str) -> Result<Vec<u8>> {
+    load_noting(disk, name, &mut Vec::new())
+}
+
+/// The same, and where something could not be read, that is noted.
+fn load_noting(disk: &dyn Disk, name: &str, lost: &mut Vec<(String, String)>) -> Result<Vec<u8>> {
     let file = disk.open(name, Open::Read).map_err(|error| Error::io("open", name, &error))?;
     let size = file.size().map_err(|error| Error::io("ask the size of", name, &error))?;
     if size > SEGMENT_SIZE_LIMIT {
         return Err(Error::corrupt(name, format!("{size} bytes are more than a segment can have")));
     }
     let mut bytes = buffer(size)?;
-    crate::os::read_what_can_be_read(&*file, &mut bytes, 0);
+    if !read_what_can_be_read(&*file, &mut bytes, 0) {
+        lost.push((name.to_owned(), "some of it cannot be read: commits may be missing".into()));
+    }
     Ok(bytes)
 }
