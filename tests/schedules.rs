@@ -48,6 +48,9 @@ struct Counts {
     reads: AtomicU64,
     scans: AtomicU64,
     checkpoints: AtomicU64,
+    segments: AtomicU64,
+    growths: AtomicU64,
+    flushes: AtomicU64,
     drops: AtomicU64,
     renames: AtomicU64,
     late_writes: AtomicU64,
@@ -55,6 +58,7 @@ struct Counts {
     refused_writes: AtomicU64,
     timeouts: AtomicU64,
     crashes: AtomicU64,
+    closings: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -76,6 +80,9 @@ impl fmt::Display for Counts {
             (&self.reads, "reads"),
             (&self.scans, "scans"),
             (&self.checkpoints, "checkpoints"),
+            (&self.segments, "new segments"),
+            (&self.growths, "growths"),
+            (&self.flushes, "flushes"),
             (&self.drops, "drops"),
             (&self.renames, "renames"),
             (&self.late_writes, "writes to dropped tables"),
@@ -83,6 +90,7 @@ impl fmt::Display for Counts {
             (&self.refused_writes, "refused writes"),
             (&self.timeouts, "timeouts"),
             (&self.crashes, "crash states"),
+            (&self.closings, "calls that came too late"),
         ];
         let told = all.iter().map(|(counter, name)| (counted(counter), name)).filter(|(count, _)| *count > 0);
         write!(f, "{}", told.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", "))
@@ -101,26 +109,35 @@ struct Play {
     roles: &'static [Role],
     /// The engine has its own threads, and so little memory that writers wait for them.
     own_threads: bool,
-    /// At some moment all syncs begin to fail.
-    failing: bool,
+    /// One schedule in so many has syncs that fail. 0: none.
+    failing_one_in: u64,
     /// How many crash states each schedule ends in.
     crashes: u64,
 }
 
 const PLAIN: Play =
-    Play { name: "", modes: &[Durability::Sync], roles: &[], own_threads: false, failing: false, crashes: 2 };
+    Play { name: "", modes: &[Durability::Sync], roles: &[], own_threads: false, failing_one_in: 0, crashes: 2 };
 
-/// Runs the schedules of a test, `default` of them if the environment does not say.
+/// Runs the schedules of a play, `default` of them if the environment does not say.
 fn explore(play: Play, default: u64) -> Arc<Counts> {
+    run(play.name, default, move |seed, counts| schedule(play, seed, counts))
+}
+
+/// Runs the schedules of a test, each with a seed of its own.
+fn run(
+    name: &'static str,
+    default: u64,
+    schedule: impl Fn(u64, &Arc<Counts>) + Copy + Send + Sync + 'static,
+) -> Arc<Counts> {
     let schedules = number_from_env("DIAMOND_SCHEDULES", default);
     let first = number_from_env("DIAMOND_SEED", 0xD1A0);
     let counts = Arc::new(Counts::default());
     for seed in first..first + schedules.div_ceil(ROUND as u64) {
-        let told = Told { play, seed };
+        let told = Told { name, seed };
         let (counts, number) = (Arc::clone(&counts), AtomicU64::new(0));
         let run = move || {
             let number = number.fetch_add(1, Ordering::Relaxed);
-            schedule(play, Rng::new(seed << 8 ^ number).next(), &counts);
+            schedule(Rng::new(seed << 8 ^ number).next(), &counts);
             count(&counts.schedules);
         };
         let mut config = shuttle::Config::new();
@@ -135,20 +152,20 @@ fn explore(play: Play, default: u64) -> Arc<Counts> {
         }
         drop(told);
     }
-    println!("{}: {counts}", play.name);
+    println!("{name}: {counts}");
     counts
 }
 
 /// Tells how to repeat a failure, when there is one.
 struct Told {
-    play: Play,
+    name: &'static str,
     seed: u64,
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("a schedule of '{}' fails; repeat it with:", self.play.name);
+            eprintln!("a schedule of '{}' fails; repeat it with:", self.name);
             eprintln!("DIAMOND_SEED={:#x} DIAMOND_SCHEDULES=1", self.seed);
         }
     }
@@ -169,9 +186,13 @@ fn schedule(play: Play, seed: u64, counts: &Arc<Counts>) {
     let mut first = Hand::first(Arc::clone(&db), Arc::clone(&disk), durability, &history, counts);
     first.set_up(play.roles.len() as u64, &mut rng);
     let begun = disk.events();
-    if play.failing {
+    let failing = play.failing_one_in > 0 && rng.chance(1, play.failing_one_in);
+    if failing {
         let at = disk.calls() + rng.below(60);
-        disk.fail(Failure { at, kind: FailKind::LostSync, from_then_on: true });
+        // What hides a failure best is a success right after it.
+        let count = [1, 2, 4, 100][rng.below(4) as usize];
+        let fail = |at| disk.fail(Failure { at, kind: FailKind::LostSync, from_then_on: count == 100 });
+        (at..at + count).for_each(fail);
     }
     let threads: Vec<_> = play
         .roles
@@ -192,7 +213,7 @@ fn schedule(play: Play, seed: u64, counts: &Arc<Counts>) {
     counts.checkpoints.fetch_add(figure("checkpoints"), Ordering::Relaxed);
     counts.groups.fetch_add(u64::from(figure("group_commits_max") > 1), Ordering::Relaxed);
 
-    let killed = (durability != Durability::Async && !play.failing && rng.chance(1, 4)).then(|| disk.kill());
+    let killed = (durability != Durability::Async && !failing && rng.chance(1, 4)).then(|| disk.kill());
     let db = Arc::into_inner(db).expect("every thread let its handle go");
     let closed = db.close();
     let found_by = |disk: &Arc<SimulatedDisk>, event| {
@@ -204,6 +225,11 @@ fn schedule(play: Play, seed: u64, counts: &Arc<Counts>) {
         (db, found)
     };
     let recording = disk.recording();
+    for event in (begun..recording.len()).map(|event| recording.describe(event)) {
+        let is_segment = event.starts_with("create wal/") || event.starts_with("rename wal/");
+        counts.segments.fetch_add(u64::from(is_segment), Ordering::Relaxed);
+        counts.growths.fetch_add(u64::from(event.starts_with("allocate")), Ordering::Relaxed);
+    }
     for _ in 0..play.crashes {
         // Where something was just promised, a crash hurts most.
         let promised = history.kept_from();
@@ -222,7 +248,7 @@ fn schedule(play: Play, seed: u64, counts: &Arc<Counts>) {
         count(&counts.crashes);
     }
     for (disk, closed) in [(Some(disk), closed), (killed, Ok(()))] {
-        let Some(disk) = disk.filter(|_| !play.failing) else { continue };
+        let Some(disk) = disk.filter(|_| !failing) else { continue };
         closed.expect("what did not fail closes");
         let (db, found) = found_by(&disk, None);
         oracle::agree(&db, &found).unwrap_or_else(|what| panic!("after all: {what}"));
@@ -489,10 +515,11 @@ fn save(hand: &mut Hand) {
     }
 }
 
-/// Replaces the same few records again and again.
+/// Replaces the same few records again and again, on so many pages that frames are freed and used again.
 fn replace(hand: &mut Hand) {
     for _ in 0..5 {
-        let (table, id) = (hand.some_table(), hand.rng.below(3));
+        let table = hand.some_table();
+        let id = hand.some_id(table).min(4);
         hand.commit(&[Step::Replace(table, id)], false);
     }
 }
@@ -543,7 +570,7 @@ fn append_in_bulk(hand: &mut Hand) {
 fn read(hand: &mut Hand) {
     for _ in 0..8 {
         let table = hand.some_table();
-        let id = if hand.rng.chance(1, 2) { hand.rng.below(3) } else { hand.some_id(table) };
+        let id = if hand.rng.chance(1, 2) { hand.rng.below(2) } else { hand.some_id(table) };
         hand.read(table, id);
     }
 }
@@ -569,6 +596,14 @@ fn scan(hand: &mut Hand) {
 fn checkpoint(hand: &mut Hand) {
     for _ in 0..3 {
         settle(hand, |db| db.checkpoint());
+    }
+}
+
+/// Flushes, others at the same time.
+fn flush(hand: &mut Hand) {
+    for _ in 0..3 {
+        settle(hand, |db| db.flush());
+        count(&hand.counts.flushes);
     }
 }
 
@@ -647,20 +682,20 @@ fn whatever_threads_do_there_is_one_order_and_a_crash_leaves_its_beginning() {
             roles: &[write, write, append_in_bulk, read, scan, checkpoint, tend, name],
             ..PLAIN
         },
-        480,
+        960,
     );
     for counter in [&counts.commits, &counts.bulk_appends, &counts.reads, &counts.scans, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
-    for counter in [&counts.checkpoints, &counts.drops, &counts.renames, &counts.groups] {
+    for counter in [&counts.checkpoints, &counts.segments, &counts.growths, &counts.drops, &counts.renames] {
         assert!(counted(counter) > 0);
     }
 }
 
 #[test]
 fn a_page_is_read_as_one_commit_left_it_while_it_changes_and_its_frame_is_used_again() {
-    let roles: &[Role] = &[read, read, replace, replace, checkpoint];
-    let counts = explore(Play { name: "page reads", roles, crashes: 0, ..PLAIN }, 960);
+    let roles: &[Role] = &[read, read, replace, replace, checkpoint, checkpoint];
+    let counts = explore(Play { name: "page reads", roles, crashes: 0, ..PLAIN }, 2880);
     assert!(counted(&counts.reads) > 0);
     assert!(counted(&counts.checkpoints) > 0);
 }
@@ -678,8 +713,18 @@ fn in_a_group_commit_everyone_is_woken_and_nobody_too_early() {
 #[test]
 fn a_failed_sync_is_told_to_everyone_in_the_group_and_ends_all_writing() {
     let roles: &[Role] = &[replace_own, replace_own, replace_own, checkpoint];
-    let counts = explore(Play { name: "failed syncs", roles, failing: true, crashes: 3, ..PLAIN }, 960);
+    let counts = explore(Play { name: "failed syncs", roles, failing_one_in: 1, crashes: 3, ..PLAIN }, 960);
     for counter in [&counts.unknown_commits, &counts.refused_writes, &counts.crashes] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+#[test]
+fn a_flush_keeps_all_that_was_acknowledged_before_it_and_no_failed_sync_passes_for_one() {
+    let modes = &[Durability::Os, Durability::Async];
+    let roles: &[Role] = &[replace_own, replace_own, flush, flush, flush];
+    let counts = explore(Play { name: "flushes", modes, roles, failing_one_in: 2, crashes: 3, ..PLAIN }, 960);
+    for counter in [&counts.commits, &counts.flushes, &counts.refused_writes, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
 }
@@ -687,7 +732,7 @@ fn a_failed_sync_is_told_to_everyone_in_the_group_and_ends_all_writing() {
 #[test]
 fn scans_and_checkpoints_keep_their_cuts_while_pages_change() {
     let roles: &[Role] = &[scan, scan, write, replace, checkpoint];
-    let counts = explore(Play { name: "copies before changes", roles, ..PLAIN }, 800);
+    let counts = explore(Play { name: "copies before changes", roles, ..PLAIN }, 2400);
     for counter in [&counts.scans, &counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
@@ -697,7 +742,7 @@ fn scans_and_checkpoints_keep_their_cuts_while_pages_change() {
 fn tables_come_and_go_beside_those_who_write_to_them() {
     let modes = &[Durability::Sync, Durability::Async];
     let roles: &[Role] = &[name, name, write_anywhere, write_anywhere, checkpoint];
-    let counts = explore(Play { name: "tables come and go", modes, roles, ..PLAIN }, 640);
+    let counts = explore(Play { name: "tables come and go", modes, roles, ..PLAIN }, 1280);
     for counter in [&counts.drops, &counts.renames, &counts.late_writes, &counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
@@ -706,7 +751,7 @@ fn tables_come_and_go_beside_those_who_write_to_them() {
 #[test]
 fn a_bulk_append_is_there_as_a_whole_beside_saves_and_checkpoints() {
     let roles: &[Role] = &[append_in_bulk, append_in_bulk, save, read, scan, checkpoint];
-    let counts = explore(Play { name: "bulk appends", roles, ..PLAIN }, 480);
+    let counts = explore(Play { name: "bulk appends", roles, ..PLAIN }, 960);
     for counter in [&counts.bulk_appends, &counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
@@ -716,8 +761,78 @@ fn a_bulk_append_is_there_as_a_whole_beside_saves_and_checkpoints() {
 fn the_engines_own_threads_keep_up_with_little_memory_and_stop_when_it_is_closed() {
     let modes = &[Durability::Sync, Durability::Os, Durability::Async];
     let roles: &[Role] = &[write, write, append_in_bulk, scan];
-    let counts = explore(Play { name: "own threads", modes, roles, own_threads: true, ..PLAIN }, 480);
+    let counts = explore(Play { name: "own threads", modes, roles, own_threads: true, ..PLAIN }, 960);
     for counter in [&counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
+    }
+}
+
+#[test]
+fn closing_waits_for_running_writes_keeps_them_all_and_nothing_is_written_after_it() {
+    let counts = run("closing", 480, close_beside_others);
+    for counter in [&counts.commits, &counts.reads, &counts.closings] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+fn close_beside_others(seed: u64, counts: &Arc<Counts>) {
+    let mut rng = Rng::new(seed);
+    let mode = [Durability::Sync, Durability::Os, Durability::Async][rng.below(3) as usize];
+    let options = OpenOptions { no_threads: rng.chance(1, 2), ..small_sizes(mode) };
+    let disk = SimulatedDisk::new(rng.next());
+    let db = Database::open_on(Arc::clone(&disk) as _, &options).expect("an empty folder opens");
+    let table = db.make_table("t", &Kind::Small.schema()).expect("a new table is made");
+    let is_closed = |counts: &Counts, error: Error| {
+        assert!(matches!(error, Error::Closed(_)), "{error:?}");
+        count(&counts.closings);
+    };
+    let writer = |writer: u64| {
+        let (table, counts) = (table.clone(), Arc::clone(counts));
+        thread::spawn(move || {
+            let mut saved = Vec::new();
+            for n in writer * 10..writer * 10 + 4 {
+                match table.save_json(&Kind::Small.json(n)) {
+                    Ok(id) => saved.push((id.0, Kind::Small.json(n))),
+                    Err(error) => is_closed(&counts, error),
+                }
+            }
+            counts.commits.fetch_add(saved.len() as u64, Ordering::Relaxed);
+            saved
+        })
+    };
+    let writers: Vec<_> = (1..4).map(writer).collect();
+    let reader = {
+        let (table, counts) = (table.clone(), Arc::clone(counts));
+        thread::spawn(move || {
+            for _ in 0..4 {
+                match table.next_id() {
+                    Ok(next) if next.0 > 0 => match table.fetch_json(RecordId(next.0 - 1), JsonStyle::default()) {
+                        Ok(_) => count(&counts.reads),
+                        Err(error) => is_closed(&counts, error),
+                    },
+                    Ok(_) => {}
+                    Err(error) => is_closed(&counts, error),
+                }
+            }
+        })
+    };
+    for _ in 0..rng.below(60) {
+        thread::yield_now();
+    }
+    db.close().expect("nothing fails");
+    let end = disk.events();
+    let saved = writers.into_iter().flat_map(|writer| writer.join().expect("it ends"));
+    let saved: BTreeMap<u64, String> = saved.collect();
+    reader.join().expect("it ends");
+    drop(table);
+    assert_eq!(disk.events(), end, "nothing touches the disk after a close");
+    let recording = disk.recording();
+    let left = recording.at(end).state(&recording.at(end).choice(false));
+    for disk in [disk, left] {
+        let db = Database::open_on(Arc::clone(&disk) as _, &OpenOptions { no_threads: true, ..options.clone() });
+        let db = db.expect("what was closed opens");
+        let found = oracle::read(&db).expect("nothing is damaged");
+        assert_eq!(found.tables["t"].records, saved);
+        abandon(&disk, Some(Arc::new(db)));
     }
 }

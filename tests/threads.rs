@@ -362,7 +362,7 @@ fn every_record_tells_who_wrote_it_when_and_nobody_reads_one_that_is_torn_stale_
         let naming = scope.spawn(move || come_and_go(db, rounds / 8));
         for reader in 0..8 {
             scope.spawn(move || {
-                let mut random = Random(seed << 8 | 100 + reader);
+                let mut random = Random(seed << 8 | (100 + reader));
                 while running() {
                     let next = table.next_id().unwrap().0;
                     if next > 0 {

@@ -14,8 +14,13 @@ use std::time::Duration;
 
 pub use shuttle::hint::spin_loop;
 pub use shuttle::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
-pub use shuttle::thread::{Builder, JoinHandle, sleep, yield_now};
+pub use shuttle::thread::{Builder, JoinHandle, yield_now};
 pub use shuttle::thread_local;
+
+/// Lets another thread run.
+pub fn sleep(_time: Duration) {
+    yield_now();
+}
 
 /// A lock that a panic does not poison.
 #[derive(Default)]
@@ -135,10 +140,6 @@ impl Futex {
     /// Sleeps while the value is `expected`, until a wake whose mask shares a bit with `mask`. False after the
     /// timeout, which is over at any moment.
     pub fn wait(&self, expected: u32, mask: u32, timeout: Option<Duration>) -> bool {
-        if timeout.is_some() {
-            yield_now();
-            return false;
-        }
         let me = shuttle::thread::current();
         {
             // To look and to fall asleep is one step: whoever changes the value and then wakes finds the sleeper.
@@ -148,7 +149,16 @@ impl Futex {
             }
             sleepers.push(Sleeper { mask, thread: me.clone() });
         }
-        while self.sleepers.lock().iter().any(|sleeper| sleeper.thread.id() == me.id()) {
+        let sleeps = |sleeper: &Sleeper| sleeper.thread.id() == me.id();
+        if timeout.is_some() {
+            yield_now();
+            let mut sleepers = self.sleepers.lock();
+            let count = sleepers.len();
+            sleepers.retain(|sleeper| !sleeps(sleeper));
+            // Whoever is not there any more was woken.
+            return sleepers.len() == count;
+        }
+        while self.sleepers.lock().iter().any(sleeps) {
             shuttle::thread::park();
         }
         true
