@@ -10,6 +10,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
+comma := ,
 
 # Where everything goes, whatever the environment says.
 TARGET ?= target
@@ -44,9 +45,9 @@ help:
 	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
 	@echo 'make uninstall       takes them away again'
 	@echo 'make bench           our engine beside its peers, see cbench/README.md'
-	@echo 'make schedules       the engine under a scheduler, longer: SCHEDULES=$(SCHEDULES) a test, SEED=a new one'
-	@echo 'make sanitize        the tests with threads, under the thread sanitizer: ROUNDS=$(ROUNDS) SEED=a new one'
-	@echo 'make soak            the crash test, longer: STATES=$(STATES) samples at each event, SEED=a new one'
+	@echo 'make soak            the long runs, hours in all; one alone by make soak-$(word 1,$(SOAKS)), and so on:'
+	@echo '                     $(SOAKS)'
+	@echo 'make power-cuts      a real file system on a device that loses its power; needs root'
 	@echo 'make header          writes include/diamonddb.h anew from src/ffi'
 	@echo 'make clean           removes target/'
 
@@ -196,7 +197,7 @@ quickstart:
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-PARTS := lints docs rust schedules python node readme
+PARTS := lints docs rust schedules fuzz python node readme
 RESULTS := $(TARGET)/test
 PYTHON := $(TARGET)/python/bin/python
 NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
@@ -238,6 +239,11 @@ test-schedules: test-setup
 	$(SCHEDULED) 2>&1 | tee $(RESULTS)/schedules.log
 	@touch $(RESULTS)/schedules.ok
 
+# Coverage-guided, from the corpora in tests/fuzz/corpus: tests/fuzz/run says how.
+test-fuzz: test-setup
+	tests/fuzz/run test
+	@touch $(RESULTS)/fuzz.ok
+
 test-python: test-setup local
 	@rm -rf $(RESULTS)/python.db
 	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) tests/smoke/smoke.py $(RESULTS)/python.db
@@ -260,12 +266,21 @@ test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET
 
 # Longer runs ----------------------------------------------------------------------------------------------------------
 
+# Each part goes through seeds from SEED on, and says which to go on from.
+SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 STATES ?= 200
 SCHEDULES ?= 20000
 ROUNDS ?= 4000
-SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
+KILLS ?= 5000
+SIZES ?= 5000
+INJECTIONS ?= 1000000
+RUNS ?= 10000000
+CUTS ?= 200
+FILE_SYSTEMS ?= ext4
 
-.PHONY: bench soak schedules sanitize
+SOAKS := crash faults damage kill limits schedules fuzz threads
+
+.PHONY: bench soak $(SOAKS:%=soak-%) power-cuts
 
 bench: $(SETUP)/rust $(SETUP)/tools-build
 	@echo '#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 \
@@ -273,21 +288,50 @@ bench: $(SETUP)/rust $(SETUP)/tools-build
 	@[ -d cbench ] || { echo 'There is no folder cbench in this copy of the source.' >&2; exit 1; }
 	@$(MAKE) -C cbench run
 
-soak: $(SETUP)/rust $(SETUP)/tools-build
-	@[ -e tests/crash.rs ] || { echo 'There is no tests/crash.rs in this copy of the source.' >&2; exit 1; }
-	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) $(CARGO) test --release --features simulation --test crash \
-		--target-dir $(TARGET)/soak -- --nocapture
+soak:
+	@for part in $(SOAKS); do echo "soak-$$part"; $(MAKE) soak-$$part SEED=$(SEED) || exit; done
 
-schedules: $(SETUP)/rust $(SETUP)/tools-build
+SOAK := $(CARGO) test --release --features simulation,cli --target-dir $(TARGET)/soak
+
+soak-crash: $(SETUP)/rust $(SETUP)/tools-build
+	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) $(SOAK) --test crash -- --nocapture
+
+soak-faults: $(SETUP)/rust $(SETUP)/tools-test
+	DIAMOND_SEED=$(SEED) DIAMOND_FAULTS=all $(SOAK) --test faults --test interposer --test allocation -- --nocapture
+
+soak-damage: $(SETUP)/rust $(SETUP)/tools-build
+	DIAMOND_SEED=$(SEED) DIAMOND_INJECTIONS=$(INJECTIONS) $(SOAK) --test damage --test salvage -- --nocapture
+
+soak-kill: $(SETUP)/rust $(SETUP)/tools-build
+	DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=$(KILLS) $(SOAK) --test kill -- --nocapture
+
+soak-limits: $(SETUP)/rust $(SETUP)/tools-build
+	DIAMOND_LIMITS=$(SIZES) $(SOAK) --test limits -- --nocapture
+
+soak-schedules: $(SETUP)/rust $(SETUP)/tools-build
 	DIAMOND_SEED=$(SEED) DIAMOND_SCHEDULES=$(SCHEDULES) $(SCHEDULED) -- --nocapture
+
+# Goes on where a stopped one was; findings lie in target/fuzz/found.
+soak-fuzz: $(SETUP)/rust $(SETUP)/tools-test
+	DIAMOND_FUZZ_RUNS=$(RUNS) tests/fuzz/run soak
 
 # The sanitizer must see into std as well, so std is built with it: from its source, by switches that a stable compiler
 # accepts under this name.
 SANITIZED := x86_64-unknown-linux-gnu
 
-sanitize: $(SETUP)/rust $(SETUP)/tools-build
+soak-threads: $(SETUP)/rust $(SETUP)/tools-build
 	@[ -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" ] || rustup component add rust-src \
 		|| { echo 'Missing: the source of std. Get it by: rustup component add rust-src' >&2; exit 1; }
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread --cfg tsan' TSAN_OPTIONS=history_size=7 \
 		DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=$(ROUNDS) $(CARGO) test -Zbuild-std --target $(SANITIZED) \
 		--target-dir $(TARGET)/sanitized --features simulation --test threads -- --test-threads 1 --nocapture
+
+# A real file system on a device that loses its power: needs root, FUSE and loop devices, so it is a word of its own.
+power-cuts: $(SETUP)/rust $(SETUP)/tools-build
+	@[ "$$(id -u)" = 0 ] && [ -e /dev/fuse ] && [ -e /dev/loop-control ] \
+		|| { echo 'Power cuts need root, /dev/fuse and loop devices.' >&2; exit 1; }
+	@for kind in $(subst $(comma), ,$(FILE_SYSTEMS)); do command -v mkfs.$$kind > /dev/null \
+		|| { echo "Missing: mkfs.$$kind. On Debian: apt-get install e2fsprogs xfsprogs" >&2; exit 1; }; done
+	DIAMOND_SEED=$(SEED) DIAMOND_CUTS=$(CUTS) DIAMOND_FILE_SYSTEMS=$(FILE_SYSTEMS) $(CARGO) test \
+		--manifest-path tests/power/Cargo.toml --target-dir $(TARGET)/power --test power \
+		-- --nocapture --test-threads 1

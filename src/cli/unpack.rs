@@ -26,7 +26,11 @@ fn text(field: &Field, place: &[u8]) -> String {
             str::from_utf8(&place[..end]).expect("a stored string is UTF-8").to_owned()
         }
         FieldKind::Bytes => BASE64.encode(place),
-        FieldKind::Number | FieldKind::F64 => decimal(f64::from_le_bytes(fixed(place))),
+        FieldKind::Number => decimal(f64::from_le_bytes(fixed(place))),
+        // ECMAScript, whose text a `number` has, writes -0 without its sign.
+        FieldKind::F64 if f64::from_le_bytes(fixed(place)).to_bits() == (-0.0_f64).to_bits() => "-0".to_owned(),
+        FieldKind::F64 => decimal(f64::from_le_bytes(fixed(place))),
+        FieldKind::F32 if f32::from_le_bytes(fixed(place)).to_bits() == (-0.0_f32).to_bits() => "-0".to_owned(),
         FieldKind::F32 => decimal(f32::from_le_bytes(fixed(place))),
         FieldKind::I8 => i8::from_le_bytes(fixed(place)).to_string(),
         FieldKind::I16 => i16::from_le_bytes(fixed(place)).to_string(),
@@ -71,6 +75,8 @@ mod tests {
         assert_eq!(text_of(FieldKind::Bytes, &[1, 2, 3]), "AQID");
         assert_eq!(text_of(FieldKind::F64, &90000_f64.to_le_bytes()), "90000");
         assert_eq!(text_of(FieldKind::F32, &0.1_f32.to_le_bytes()), "0.1");
+        assert_eq!(text_of(FieldKind::F64, &(-0.0_f64).to_le_bytes()), "-0");
+        assert_eq!(text_of(FieldKind::F32, &(-0.0_f32).to_le_bytes()), "-0");
         assert_eq!(text_of(FieldKind::I8, &[0xff]), "-1");
         assert_eq!(text_of(FieldKind::U64, &[0xff; 8]), "18446744073709551615");
         assert_eq!(text_of(FieldKind::Bool, &[1]), "true");
