@@ -126,6 +126,31 @@ mod on_simulated_disks {
     }
 
     #[test]
+    fn ids_commits_and_numbers_of_files_go_on_where_the_source_was() {
+        let (disk, own) = (target(), SimulatedDisk::new(3));
+        let db = Database::open_on(own.clone(), &sizes()).unwrap();
+        let commit = |db: &Database| {
+            let mut batch = db.batch().unwrap();
+            batch.save(&numbers(db, "numbers"), kit::packed(&[1; 8])).unwrap();
+            let done = batch.commit(false).unwrap();
+            (done.ids[0].0, done.lsn.0)
+        };
+        kit::save_many(&numbers(&db, "numbers"), 0..10).unwrap();
+        kit::save_many(&numbers(&db, "last"), 0..10).unwrap();
+        db.drop_table("last").unwrap();
+        let (id, lsn) = commit(&db);
+        db.backup_on(&*disk, silent).unwrap();
+        let copy = Database::open_on(disk.clone(), &sizes()).unwrap();
+        let (next_id, next_lsn) = commit(&copy);
+        assert_eq!(next_id, id + 1);
+        assert!(next_lsn > lsn, "{next_lsn} after {lsn}");
+        kit::save(&numbers(&copy, "next"), 1).unwrap();
+        copy.close().unwrap();
+        let names = disk.list("data").unwrap();
+        assert!(names.contains(&"4".to_owned()) && !names.contains(&"3".to_owned()), "{names:?}");
+    }
+
+    #[test]
     fn whatever_happens_during_a_backup_is_not_in_it() {
         let calls = {
             let (source, mut calls) = (Source::new(), 0);
@@ -257,12 +282,16 @@ mod on_simulated_disks {
                 }
                 let last = recording.at(recording.len());
                 after.extend([false, true].map(|kept| last.state(&last.choice(kept))));
+                // Where it failed there is more to see in how it is taken away again.
+                for back in 0..if result.is_err() { recording.len().min(12) } else { 0 } {
+                    let point = recording.at(recording.len() - back);
+                    after.push(point.state(&point.random_choice(&mut rng)));
+                }
                 for (number, state) in after.iter().enumerate() {
                     states += 1;
-                    let names = state.list("").unwrap();
                     let see = std::panic::AssertUnwindSafe(|| opens_as_copy(state, &source.model));
-                    let opened = std::panic::catch_unwind(see)
-                        .unwrap_or_else(|_| panic!("{what}: a wrong copy in state {number}, with {names:?}"));
+                    let opened = std::panic::catch_unwind(see);
+                    let opened = opened.unwrap_or_else(|_| panic!("{what}: a wrong copy in state {number}"));
                     assert!(opened || result.is_err() || (2..5).contains(&number), "{what}: it is not there");
                 }
             }
@@ -537,14 +566,23 @@ mod in_real_folders {
         let copied = Database::open(copy.path(), &quick()).unwrap();
         assert_eq!(copied.verify().unwrap().findings, []);
         assert_eq!(scanned(&copied.table("numbers").unwrap()).unwrap(), scanned(&table).unwrap());
-        // A file of the one is no file of the other, though its number is the same.
-        copied.close().unwrap();
+    }
+
+    #[test]
+    fn a_file_of_one_copy_is_none_of_another_or_of_the_source() {
+        let folders = [Folder::new(), Folder::new(), Folder::new()];
+        let db = Database::open(folders[0].path(), &quick()).unwrap();
+        save(&numbers(&db, "numbers"), 1).unwrap();
+        folders[1..].iter().for_each(|copy| db.backup(copy.path(), silent).unwrap());
         db.close().unwrap();
-        for name in ["data/2", "data/2.sum"] {
-            fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            let mixed = folders[to].copy();
+            for name in ["data/2", "data/2.sum"] {
+                fs::copy(folders[from].path().join(name), mixed.path().join(name)).unwrap();
+            }
+            let mixed = Database::open(mixed.path(), &quick()).unwrap();
+            assert_error(scanned(&mixed.table("numbers").unwrap()), Error::Corrupt, &["data/2", "another file"]);
         }
-        let mixed = Database::open(copy.path(), &quick()).unwrap();
-        assert_error(scanned(&mixed.table("numbers").unwrap()), Error::Corrupt, &["data/2", "another file"]);
     }
 
     #[test]
@@ -637,7 +675,7 @@ mod in_real_folders {
             // Two at a time.
             for pair in copies.chunks(2) {
                 let checkpoints = figure(&db, "checkpoints");
-                while figure(&db, "checkpoints") < checkpoints + 5 {
+                while figure(&db, "checkpoints") < checkpoints + 3 {
                     std::thread::yield_now();
                 }
                 std::thread::scope(|scope| {
@@ -649,7 +687,7 @@ mod in_real_folders {
             }
             stop.store(true, Ordering::Relaxed);
         });
-        assert!(figure(&db, "checkpoints") > 10);
+        assert!(figure(&db, "checkpoints") >= 9);
         let mut lengths = Vec::new();
         for copy in &copies {
             let db = Database::open(copy.path(), &options).unwrap();
