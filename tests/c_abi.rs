@@ -118,6 +118,11 @@ fn a_database_is_backed_up_from_c() {
 }
 
 #[test]
+fn children_of_a_fork_touch_nothing_and_hold_nothing() {
+    works("forks.c");
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     works("errors.c");
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::os::sync::Mutex;
-use crate::os::{Disk, DiskLock, ForkMark, Open};
+use crate::os::{Disk, DiskLock, Open};
 use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
 use crate::table::{KIND_TABLE, Schema, TableFile};
 
@@ -30,14 +30,13 @@ pub struct Engine {
     /// The tables by name. Locked for moments only, since readers look here too; changed under `naming`.
     tables: Mutex<BTreeMap<Arc<str>, Arc<TableFile>>>,
     upkeep: Mutex<Option<Upkeep>>,
-    mark: ForkMark,
     /// When `step` last synced in `async` mode.
     synced: Mutex<Instant>,
 }
 
 impl Engine {
     /// Locks the folder, makes a database in it if there is none, and recovers it if it was not closed.
-    pub fn open(disk: Arc<dyn Disk>, options: &OpenOptions, mark: ForkMark) -> Result<Arc<Engine>> {
+    pub fn open(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Arc<Engine>> {
         let may_make = !options.must_exist && !options.read_only;
         let found = is_database(&*disk, may_make)?;
         if !found {
@@ -78,14 +77,8 @@ impl Engine {
             naming: Mutex::new(()),
             tables: Mutex::new(tables),
             upkeep: Mutex::new(upkeep),
-            mark,
             synced: Mutex::new(Instant::now()),
         }))
-    }
-
-    /// True in a process that did not open the engine itself.
-    pub fn is_forked(&self) -> bool {
-        self.mark.forked()
     }
 
     /// What a session's close promises while others go on: all is durable.
@@ -207,9 +200,8 @@ impl Engine {
 }
 
 pub(super) fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
-    disk.lock(!read_only)
-        .map_err(|error| Error::io("lock", "LOCK", &error))?
-        .map_err(|holder| Error::locked(&disk.describe(), holder))
+    let locked = disk.lock(!read_only).map_err(|error| Error::io("lock", "LOCK", &error))?;
+    locked.map_err(|holder| Error::locked(&disk.describe(), holder))
 }
 
 /// True if the folder holds a database, false if one may be made there; an error in all other cases.

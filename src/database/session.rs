@@ -7,11 +7,12 @@
 //! 2. An engine is opened and shut down under its entry's lock; openings of other folders do not wait for it.
 //! 3. A session counts its running writes. Closing waits for them. Reads need no count: what they read stays in
 //!    place until the last handle is gone.
-//! 4. In a forked child nothing is touched: every call says `Forked`.
+//! 4. In a forked child nothing of the parent's is touched: every call says `Forked`, and the child has a list of its
+//!    own.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -19,13 +20,13 @@ use crossbeam::utils::CachePadded;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::os::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, sleep};
-use crate::os::{Disk, FileIdentity, ForkMark, RealDisk};
+use crate::os::{Disk, FileIdentity, ForkMark, PerProcess, RealDisk};
 
 use super::engine::Engine;
 use super::options::OpenOptions;
 
-/// The engines of this process.
-static ENGINES: LazyLock<Mutex<HashMap<FileIdentity, Arc<Mutex<Shared>>>>> = LazyLock::new(Mutex::default);
+/// The engines of this process. An entry lives as long as a session of it, or a handle that hangs on one.
+static ENGINES: PerProcess<Mutex<HashMap<FileIdentity, Weak<Mutex<Shared>>>>> = PerProcess::empty();
 
 /// One folder's engine, while it is open.
 #[derive(Default)]
@@ -78,15 +79,7 @@ impl Session {
             return Err(Error::Unsupported(text.into()));
         }
         let folder = disk.identity();
-        let shared = {
-            let mut engines = ENGINES.lock();
-            // Whoever opens a folder here has its entry too. In a fork the parent's engines stay where they are.
-            let is_used = |shared: &Mutex<Shared>| shared.try_lock().is_none_or(|entry| entry.engine.is_some());
-            engines.retain(|_, shared| Arc::strong_count(shared) > 1 || is_used(shared));
-            engines.try_reserve(1).map_err(memory::refused("the list of open databases"))?;
-            Arc::clone(engines.entry(folder).or_default())
-        };
-        Session::enter(shared, Some(folder), options, Arc::new(disk))
+        Session::enter(entry_of(folder)?, Some(folder), options, Arc::new(disk))
     }
 
     /// Opens an engine of its own on a disk.
@@ -102,11 +95,6 @@ impl Session {
     ) -> Result<Arc<Session>> {
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let mut entry = shared.lock();
-        // An engine that a fork copied from the parent is not this process's.
-        if entry.engine.as_ref().is_some_and(|engine| engine.is_forked()) {
-            std::mem::forget(entry.engine.take());
-            entry.sessions = 0;
-        }
         let engine = match &entry.engine {
             Some(engine) if Shared::same(&entry.options, options) => Arc::clone(engine),
             Some(_) => {
@@ -114,7 +102,7 @@ impl Session {
                 return Err(Error::Busy(text.into()));
             }
             None => {
-                let engine = Engine::open(disk, options, mark)?;
+                let engine = Engine::open(disk, options)?;
                 entry.engine = Some(Arc::clone(&engine));
                 entry.options = options.clone();
                 engine
@@ -185,10 +173,65 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// Rule 4: what a fork has copied may be halfway through a change by another thread, which is not there to finish
+    /// it. So a child keeps it as it is.
+    fn drop(&mut self) {
+        if self.mark.forked() {
+            std::mem::forget((Arc::clone(&self.engine), Arc::clone(&self.shared)));
+        }
+    }
+}
+
+/// The entry of a folder, found or made. Dead ones are forgotten on the way, so that there are never many more than
+/// folders in use.
+fn entry_of(folder: FileIdentity) -> Result<Arc<Mutex<Shared>>> {
+    let mut engines = ENGINES.get().map_err(|error| Error::io("prepare", "fork detection", &error))?.lock();
+    if let Some(entry) = engines.get(&folder).and_then(Weak::upgrade) {
+        return Ok(entry);
+    }
+    engines.retain(|_, entry| entry.strong_count() > 0);
+    engines.try_reserve(1).map_err(memory::refused("the list of open databases"))?;
+    let entry = Arc::default();
+    engines.insert(folder, Arc::downgrade(&entry));
+    Ok(entry)
+}
+
 impl Shared {
     /// Whether a second opening may share the engine: it must exist, so whether it had to does not matter.
     fn same(one: &OpenOptions, other: &OpenOptions) -> bool {
         let plain = |options: &OpenOptions| OpenOptions { must_exist: false, force: false, ..options.clone() };
         plain(one) == plain(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_no_longer_in_use_are_forgotten() {
+        let top = std::env::temp_dir().join(format!("diamonddb-session-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let open = |name: &str| Session::open(&top.join(name), &OpenOptions::default()).unwrap();
+        let listed = |session: &Session| ENGINES.get().unwrap().lock().contains_key(&session.folder().unwrap());
+        let (kept, again) = (open("kept"), open("kept"));
+        let handle = open("handle");
+        handle.close().unwrap();
+        again.close().unwrap();
+        for _ in 0..5 {
+            let brief = open("brief");
+            assert!(listed(&brief));
+            brief.close().unwrap();
+            let folder = brief.folder().unwrap();
+            drop(brief);
+            // The next opening of whatever folder forgets it; of those in use it forgets none.
+            open("other").close().unwrap();
+            assert!(!ENGINES.get().unwrap().lock().contains_key(&folder));
+            assert!(listed(&kept));
+            assert!(listed(&handle), "it shares its entry with an opening to come");
+        }
+        kept.close().unwrap();
+        std::fs::remove_dir_all(&top).unwrap();
     }
 }

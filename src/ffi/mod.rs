@@ -36,7 +36,8 @@
 //!
 //! Threads. A database and its tables may be used from every thread at once. A batch or a cursor may be used from
 //! every thread, one at a time; while a call is inside, another answers MISUSE. After fork() the child answers
-//! FORKED; it opens the database itself once the parent has closed it.
+//! FORKED; it opens the database itself once the parent has closed it, or has ended. Where other threads ran at the
+//! fork, it opens with DIAMOND_OPEN_NO_THREADS: what they were in the midst of, nobody ends in the child.
 //!
 //! Bytes and text travel as pointer and size, both in and out; NULL with size 0 is empty. Text is UTF-8 and needs
 //! no final NUL. A text that comes out (char **) has one, not counted in its size, and is yours: free it with

@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub use bell::Bell;
 pub use draft::Draft;
 pub use map::{Map, Memory};
-pub use process::{ForkMark, memory_limit, open_files_limit};
+pub use process::{ForkMark, PerProcess, memory_limit, open_files_limit};
 pub use real::{FileIdentity, RealDisk};
 
 /// One database folder, and the few things besides files that must not differ between two simulated runs.

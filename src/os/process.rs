@@ -46,6 +46,43 @@ impl ForkMark {
     }
 }
 
+/// A value that each process has for itself: a child made by `fork` begins with a new one. What another thread of the
+/// parent was doing with the old one at that moment, it would do for ever, holding its locks.
+pub struct PerProcess<T> {
+    /// Null until the first use. Never freed, since it is handed out for good.
+    current: AtomicPtr<Owned<T>>,
+}
+
+struct Owned<T> {
+    mark: ForkMark,
+    value: T,
+}
+
+impl<T: Default + Send + Sync> PerProcess<T> {
+    /// Nothing yet.
+    pub const fn empty() -> PerProcess<T> {
+        PerProcess { current: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// This process's value. Fails only where a fork mark does.
+    pub fn get(&'static self) -> io::Result<&'static T> {
+        loop {
+            let current = self.current.load(Ordering::Acquire);
+            // SAFETY: a pointer that is not null was made below from a box, and is never freed.
+            if let Some(owned) = unsafe { current.as_ref() }
+                && !owned.mark.forked()
+            {
+                return Ok(&owned.value);
+            }
+            let fresh = Box::into_raw(Box::new(Owned { mark: ForkMark::new()?, value: T::default() }));
+            if self.current.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: made just now, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+            }
+        }
+    }
+}
+
 /// The page, mapped on first use. No lock guards this: a fork in the middle of it must not leave one held.
 fn wiped_page() -> io::Result<&'static AtomicU64> {
     let mut page = PAGE.load(Ordering::Acquire);
@@ -248,6 +285,28 @@ mod tests {
         assert_eq!(libc::WEXITSTATUS(status), 7);
         assert!(!mark.forked());
         assert!(!ForkMark::new().unwrap().forked());
+    }
+
+    #[test]
+    fn a_child_has_a_value_of_its_own_though_its_parents_was_locked() {
+        static NUMBERS: PerProcess<parking_lot::Mutex<Vec<u32>>> = PerProcess::empty();
+        let numbers = NUMBERS.get().unwrap();
+        numbers.lock().push(1);
+        assert_eq!(*NUMBERS.get().unwrap().lock(), [1]);
+        let held = numbers.lock();
+        // SAFETY: the child looks at its value and leaves with `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let fine = NUMBERS.get().is_ok_and(|own| own.try_lock().is_some_and(|own| own.is_empty()));
+            // SAFETY: ends the child at once, without running the parent's exit handlers.
+            unsafe { libc::_exit(if fine { 7 } else { 1 }) };
+        }
+        drop(held);
+        let mut status = 0;
+        // SAFETY: `child` is ours to wait for, `status` ours to be written to.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+        assert_eq!(*NUMBERS.get().unwrap().lock(), [1]);
     }
 
     #[test]
