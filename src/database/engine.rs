@@ -200,8 +200,16 @@ impl Engine {
 }
 
 pub(super) fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
-    let locked = disk.lock(!read_only).map_err(|error| Error::io("lock", "LOCK", &error))?;
-    locked.map_err(|holder| Error::locked(&disk.describe(), holder))
+    let name = disk.describe();
+    let locked = disk.lock(!read_only).map_err(|error| match error.kind() {
+        // It is not made here: where somebody removed the file of a lock that is held, a second process would get in.
+        std::io::ErrorKind::NotFound => {
+            let text = format!("{name} has no file LOCK; if no process has the database open, make an empty one there");
+            Error::Io(text.into())
+        }
+        _ => Error::io("lock", &format!("{name}/LOCK"), &error),
+    })?;
+    locked.map_err(|holder| Error::locked(&name, holder))
 }
 
 /// True if the folder holds a database, false if one may be made there; an error in all other cases.
@@ -215,6 +223,8 @@ fn is_database(disk: &dyn Disk, may_make: bool) -> Result<bool> {
         return Err(unfinished_backup(disk));
     }
     match strangers.first() {
+        // Another process may make a database there at this moment: its manifest is there before anything else is.
+        Some(_) if has_manifest(disk)? => Ok(true),
         _ if !may_make => Err(Error::NotFound(format!("there is no database in {name}").into())),
         None => Ok(false),
         Some(stranger) => {

@@ -20,6 +20,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// A lock, or an attempt at one, on an open `LOCK`.
 pub(super) struct LockFile {
@@ -40,17 +41,26 @@ impl LockFile {
         // From here on, drop closes the file and takes it off the list, locked or not.
         let mut lock = LockFile { file: ManuallyDrop::new(file), slot, mark, exclusive: false };
         let kind = if exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
-        match set_lock(&lock.file, libc::F_OFD_SETLK, kind) {
-            Ok(_) => {
-                lock.exclusive = exclusive;
-                lock.write_holder();
-                Ok(Ok(lock))
+        // A holder writes its id right after it has locked, and takes it away right before it unlocks.
+        for _ in 0..50 {
+            match set_lock(&lock.file, libc::F_OFD_SETLK, kind) {
+                Ok(_) => {
+                    lock.exclusive = exclusive;
+                    lock.write_holder();
+                    return Ok(Ok(lock));
+                }
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-                Ok(Err(holder(&lock.file, kind)))
+            // Those who share a lock leave no ids.
+            let found = set_lock(&lock.file, libc::F_OFD_GETLK, kind)?;
+            let holder = holder(&lock.file);
+            if holder.is_some() || found == libc::F_RDLCK {
+                return Ok(Err(holder.filter(|_| found != libc::F_RDLCK)));
             }
-            Err(error) => Err(error),
+            thread::sleep(Duration::from_millis(1));
         }
+        Ok(Err(None))
     }
 
     /// Leaves this process's id for those who find the database locked; the system does not tell them. A failure
@@ -82,12 +92,8 @@ impl Drop for LockFile {
     }
 }
 
-/// Who holds the lock that one of `kind` runs into. Only an exclusive holder has written its id.
-fn holder(file: &RealFile, kind: libc::c_int) -> Option<u32> {
-    let found = set_lock(file, libc::F_OFD_GETLK, kind).ok()?;
-    if found != libc::F_WRLCK {
-        return None;
-    }
+/// The id that an exclusive holder has written.
+fn holder(file: &RealFile) -> Option<u32> {
     let mut text = [0; 16];
     let count = file.read_at(&mut text, 0).ok()?;
     str::from_utf8(&text[..count]).ok()?.trim().parse().ok()
