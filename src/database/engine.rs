@@ -88,12 +88,12 @@ impl Engine {
 
     /// Stops the threads, leaves the folder as a clean close does, and unlocks it. With no session left.
     pub fn shut_down(&self) -> Result<()> {
+        // Released at the end, and by a panic: the folder can be opened again though handles of this engine are left.
+        let _held = self.lock.lock().take();
         if let Some(upkeep) = self.upkeep.lock().take() {
             upkeep.stop();
         }
-        let closed = self.files.close();
-        *self.lock.lock() = None;
-        closed
+        self.files.close()
     }
 
     /// One piece of upkeep after the other, until `budget` is spent.

@@ -24,13 +24,13 @@ use crate::format::checksum::page_sum;
 use crate::memory;
 use crate::os::sync::Ordering;
 use crate::os::{DiskFile, read_exact_at, retry, write_all_at};
-use crate::wal::{Cut, Need};
+use crate::wal::{Cut, Need, PoisonOnPanic};
 
+use super::PagedFiles;
 use super::cache::{PageKey, Stripe};
 use super::file::{FileId, FileImage, PagedFile};
 use super::redo::Redo;
 use super::root;
-use super::{PagedFiles, PoisonOnPanic};
 
 /// What one checkpoint has to do.
 struct Work {
@@ -69,7 +69,7 @@ impl PagedFiles {
             return Ok(());
         }
         let started = Instant::now();
-        let _unfinished = PoisonOnPanic(&self.wal);
+        let _unfinished = PoisonOnPanic::new(&self.wal);
         let result = self.attempt_checkpoint();
         *self.refused.lock() = result.as_ref().err().cloned();
         self.stats.attempts.fetch_add(1, Ordering::Release);

@@ -13,7 +13,7 @@
 //! nothing fails after the LSN is taken: by then even the lists of the stripes have the pages, and a commit that is
 //! called off takes them back before it lets go of the stripes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -21,12 +21,12 @@ use crate::format::checksum::{crc32c, page_sum};
 use crate::memory;
 use crate::os::sync::{MutexGuard, Ordering, thread_local};
 use crate::os::{retry, write_all_at};
-use crate::wal::Append;
+use crate::wal::{Append, PoisonOnPanic};
 
+use super::PagedFiles;
 use super::cache::{OldImage, PageKey, Stripe};
 use super::file::{PageMeta, PagedFile};
 use super::redo::Redo;
-use super::{PagedFiles, PoisonOnPanic};
 
 /// One part of a commit.
 #[derive(Clone, Copy)]
@@ -120,7 +120,7 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 /// Why an attempt went no further.
@@ -152,29 +152,39 @@ impl PagedFiles {
         mut placed: impl FnMut(usize, u64),
     ) -> Result<Outcome> {
         self.admit_writer()?;
-        SCRATCH.with(|scratch| {
-            let scratch = &mut *scratch.borrow_mut();
-            // One large commit must not keep its memory for the life of the thread.
-            if scratch.payload.capacity() > 1 << 20 {
-                *scratch = Scratch::default();
-            }
-            loop {
-                match self.attempt(edits, held, scratch, &mut placed)? {
-                    Ok(outcome) => return Ok(outcome),
-                    Err(Missing::Nothing) => {}
-                    Err(Missing::Pages) => {
-                        for piece in &scratch.pieces {
-                            let file = edits[piece.edit as usize].file();
-                            if !file.entry(piece.page)?.has_frame() {
-                                self.bring_in(file, piece.page)?;
-                            }
+        // A destructor of this thread may call us when the scratch is gone: then a new one serves.
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        let result = self.commit_with(&mut scratch, edits, held, &mut placed);
+        // One large commit must not keep its memory for the life of the thread.
+        if scratch.payload.capacity() <= 1 << 20 {
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+        }
+        result
+    }
+
+    fn commit_with(
+        &self,
+        scratch: &mut Scratch,
+        edits: &[Edit<'_>],
+        held: Option<&Arc<PagedFile>>,
+        placed: &mut impl FnMut(usize, u64),
+    ) -> Result<Outcome> {
+        loop {
+            match self.attempt(edits, held, scratch, placed)? {
+                Ok(outcome) => return Ok(outcome),
+                Err(Missing::Nothing) => {}
+                Err(Missing::Pages) => {
+                    for piece in &scratch.pieces {
+                        let file = edits[piece.edit as usize].file();
+                        if !file.entry(piece.page)?.has_frame() {
+                            self.bring_in(file, piece.page)?;
                         }
                     }
-                    Err(Missing::FileRoom(file, pages)) => self.make_file_room(&file, pages)?,
-                    Err(Missing::WalRoom(size, dirtied)) => self.make_wal_room(size, dirtied)?,
                 }
+                Err(Missing::FileRoom(file, pages)) => self.make_file_room(&file, pages)?,
+                Err(Missing::WalRoom(size, dirtied)) => self.make_wal_room(size, dirtied)?,
             }
-        })
+        }
     }
 
     fn attempt(
@@ -226,7 +236,7 @@ impl PagedFiles {
         };
 
         // From here on nothing can fail; should something panic, the pages are not what the wal says.
-        let _unfinished = PoisonOnPanic(&self.wal);
+        let _unfinished = PoisonOnPanic::new(&self.wal);
         for piece in &scratch.pieces {
             let edit = &edits[piece.edit as usize];
             if let Some(bytes) = edit.written() {

@@ -101,17 +101,6 @@ pub struct PagedFiles {
     stats: PageStats,
 }
 
-/// Ends all writing when a panic passes through what must be done wholly.
-struct PoisonOnPanic<'a>(&'a Wal);
-
-impl Drop for PoisonOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("a defect of the library stopped a change halfway".into());
-        }
-    }
-}
-
 /// The files by number, and the number that the next one gets.
 #[derive(Default)]
 struct Catalog {

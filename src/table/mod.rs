@@ -22,7 +22,7 @@ mod scan;
 mod schema;
 mod timestamp;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ pub struct TableFile {
 
 thread_local! {
     /// A thread's slots under construction.
-    static SLOTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SLOTS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl TableFile {
@@ -443,19 +443,18 @@ impl TableFile {
     pub fn with_slots<T>(&self, count: usize, act: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
         let refused = || Error::NoMemory(format!("no memory for {count} records of table {}", self.name()).into());
         let size = count.checked_mul(self.slot_size).ok_or_else(refused)?;
-        SLOTS.with(|buffer| {
-            let buffer = &mut *buffer.borrow_mut();
-            if buffer.len() < size {
-                buffer.try_reserve(size - buffer.len()).map_err(|_| refused())?;
-                buffer.resize(size, 0);
-            }
-            let result = act(&mut buffer[..size]);
-            // One large batch must not keep its memory for the life of the thread.
-            if buffer.len() > 1 << 20 {
-                *buffer = Vec::new();
-            }
-            result
-        })
+        // A destructor of this thread may call us when the buffer is gone: then a new one serves.
+        let mut buffer = SLOTS.try_with(Cell::take).unwrap_or_default();
+        if buffer.len() < size {
+            buffer.try_reserve(size - buffer.len()).map_err(|_| refused())?;
+            buffer.resize(size, 0);
+        }
+        let result = act(&mut buffer[..size]);
+        // One large batch must not keep its memory for the life of the thread.
+        if buffer.len() <= 1 << 20 {
+            let _ = SLOTS.try_with(|slots| slots.set(buffer));
+        }
+        result
     }
 }
 

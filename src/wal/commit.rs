@@ -589,6 +589,8 @@ impl Wal {
         }
         let files = if need == Need::Synced { state.unsynced_files() } else { Vec::new() };
         drop(state);
+        // A leader that goes without a word would be waited for.
+        let _unfinished = PoisonOnPanic::new(self);
 
         let result = group.write().map_err(|error| self.broken("write", "the wal", &error));
         let result = result.and_then(|()| self.sync(&files));
@@ -640,6 +642,7 @@ impl Wal {
         if self.failed.get().is_some() {
             return Err(self.poisoned());
         }
+        let _unfinished = PoisonOnPanic::new(self);
         let started = Instant::now();
         for file in files {
             retry(|| file.sync()).map_err(|error| self.broken("sync", "the wal", &error))?;
@@ -825,6 +828,28 @@ impl Wal {
     /// Promise 7, for the write that is to take the room which nobody has reserved: there a full disk is `Full`.
     pub fn unwritten(&self, name: &str, error: &std::io::Error) -> Error {
         if is_full(error) { Error::allocation("write", name, error) } else { self.broken("write", name, error) }
+    }
+}
+
+/// Ends all writing when a panic passes through what must be done wholly.
+pub struct PoisonOnPanic<'a> {
+    wal: &'a Wal,
+    /// Called by a destructor of a thread that panics already: then that is not about us.
+    panicking: bool,
+}
+
+impl PoisonOnPanic<'_> {
+    /// From here on.
+    pub fn new(wal: &Wal) -> PoisonOnPanic<'_> {
+        PoisonOnPanic { wal, panicking: std::thread::panicking() }
+    }
+}
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.panicking {
+            self.wal.fail("a defect of the library stopped a change halfway".into());
+        }
     }
 }
 

@@ -21,4 +21,4 @@ pub mod replay;
 pub mod salvage;
 pub mod segment;
 
-pub use commit::{Append, Cut, Durability, Need, Wal, WalOptions, WalStats};
+pub use commit::{Append, Cut, Durability, Need, PoisonOnPanic, Wal, WalOptions, WalStats};

@@ -1,0 +1,174 @@
+//! A panic is a defect of the library, and stops at its border: the call returns PANIC, its database writes nothing
+//! more and goes on reading, other databases do not notice, and opening again recovers.
+//!
+//! Here a disk panics in the midst of a call (feature `simulation`).
+
+#![cfg(feature = "simulation")]
+
+mod kit;
+
+use std::cell::RefCell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use diamonddb::os::simulated::SimulatedDisk;
+use diamonddb::os::{Open, RealDisk};
+use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table};
+use kit::meddler::{Call, Hook, Meddler};
+use kit::{Folder, assert_error, fetch, numbers, quick, save, simulated};
+
+/// A disk that panics, once, at a call of this kind to a file whose name starts so.
+struct Panics {
+    armed: AtomicBool,
+    /// Only in the library's own threads.
+    background: bool,
+    call: Call,
+    file: &'static str,
+}
+
+impl Hook for Panics {
+    fn before(&self, call: Call, name: &str) -> io::Result<()> {
+        let background = std::thread::current().name().is_some_and(|name| name.starts_with("diamonddb-"));
+        let here = call == self.call && name.starts_with(self.file) && (background || !self.background);
+        if here && self.armed.swap(false, Ordering::SeqCst) {
+            panic!("the disk was let panic");
+        }
+        Ok(())
+    }
+}
+
+fn on_panicking_disk(
+    call: Call,
+    file: &'static str,
+    options: &OpenOptions,
+) -> (Arc<SimulatedDisk>, Arc<Panics>, Database) {
+    let disk = SimulatedDisk::new(1);
+    let panics = Arc::new(Panics { armed: AtomicBool::new(false), background: !options.no_threads, call, file });
+    let db = Database::open_on(Meddler::new(disk.clone(), panics.clone()), options).expect("an empty disk opens");
+    (disk, panics, db)
+}
+
+/// What was acknowledged is there, what comes now is refused, and a new opening takes it again.
+fn is_poisoned_and_recovers(disk: &SimulatedDisk, db: Database, table: &Table) {
+    assert_error(save(table, 2), Error::Poisoned, &["because"]);
+    assert_eq!(fetch(table, RecordId(0)), Ok(1));
+    assert_error(db.close(), Error::Poisoned, &["because"]);
+    let db = Database::open_on(disk.kill(), &simulated(Durability::Sync)).expect("it is opened again");
+    let table = numbers(&db, "numbers");
+    assert_eq!(fetch(&table, RecordId(0)), Ok(1));
+    save(&table, 3).expect("it writes again");
+}
+
+#[test]
+fn a_panic_of_whoever_writes_for_all_leaves_nobody_waiting() {
+    for call in [Call::Write, Call::Sync] {
+        let (disk, panics, db) = on_panicking_disk(call, "wal/", &simulated(Durability::Sync));
+        let table = numbers(&db, "numbers");
+        save(&table, 1).expect("the disk is well");
+        panics.armed.store(true, Ordering::SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(|| save(&table, 2))).is_err(), "{call:?}: the panic goes up");
+        is_poisoned_and_recovers(&disk, db, &table);
+    }
+}
+
+#[test]
+fn a_panic_in_a_checkpoint_leaves_nothing_half_done() {
+    let (disk, panics, db) = on_panicking_disk(Call::Write, "data/", &simulated(Durability::Sync));
+    let table = numbers(&db, "numbers");
+    save(&table, 1).expect("the disk is well");
+    panics.armed.store(true, Ordering::SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| db.checkpoint())).is_err(), "the panic goes up");
+    is_poisoned_and_recovers(&disk, db, &table);
+}
+
+#[test]
+fn a_panic_in_a_background_thread_ends_writing() {
+    let (write, make) = (Call::Write, Call::Open(Open::Create));
+    // The wal of commits that nobody waits for, a checkpoint's files, and a segment made ahead.
+    for (call, file, durability) in
+        [(write, "wal/", Durability::Async), (write, "data/", Durability::Os), (make, "wal/", Durability::Os)]
+    {
+        let options = OpenOptions { no_threads: false, interval_ms: 1, ..simulated(durability) };
+        let (disk, panics, db) = on_panicking_disk(call, file, &options);
+        let table = numbers(&db, "numbers");
+        save(&table, 1).expect("the disk is well");
+        db.flush().expect("the disk is well");
+        panics.armed.store(true, Ordering::SeqCst);
+        while save(&table, 2).is_ok() {}
+        is_poisoned_and_recovers(&disk, db, &table);
+    }
+}
+
+#[test]
+fn a_panic_in_a_close_leaves_the_folder_unlocked() {
+    let folder = Folder::new();
+    let panics =
+        Arc::new(Panics { armed: AtomicBool::new(false), background: false, call: Call::Write, file: "data/" });
+    let real = Arc::new(RealDisk::open(folder.path(), true).expect("a folder is made"));
+    let db = Database::open_on(Meddler::new(real, panics.clone()), &quick()).expect("an empty folder opens");
+    let table = numbers(&db, "numbers");
+    save(&table, 1).expect("the disk is well");
+    panics.armed.store(true, Ordering::SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| db.close())).is_err(), "the panic goes up");
+
+    let again = Database::open(folder.path(), &quick()).expect("nobody holds it");
+    assert_eq!(fetch(&numbers(&again, "numbers"), RecordId(0)), Ok(1));
+    assert_error(save(&table, 2), Error::Closed, &[]);
+}
+
+/// Saves when it is dropped.
+struct SavesLast(Table, mpsc::Sender<Result<RecordId, Error>>);
+
+impl Drop for SavesLast {
+    fn drop(&mut self) {
+        let _ = self.1.send(save(&self.0, 7));
+    }
+}
+
+#[test]
+fn a_destructor_that_saves_while_its_thread_panics_poisons_nothing() {
+    let (_folder, db) = kit::database();
+    let table = numbers(&db, "numbers");
+    let (sender, receiver) = mpsc::channel();
+    let last = SavesLast(table.clone(), sender);
+    let thread = std::thread::spawn(move || {
+        let _last = last;
+        panic!("the user's own");
+    });
+    assert!(thread.join().is_err());
+    assert_eq!(receiver.recv(), Ok(Ok(RecordId(0))));
+    db.checkpoint().expect("nothing is poisoned");
+    assert_eq!(save(&table, 8), Ok(RecordId(1)));
+    assert_eq!(fetch(&table, RecordId(0)), Ok(7));
+}
+
+thread_local! {
+    static AT_THE_END: RefCell<Option<SavesLast>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_destructor_at_the_end_of_a_thread_may_save() {
+    let (_folder, db) = kit::database();
+    let table = numbers(&db, "numbers");
+    for early in [true, false] {
+        let (sender, receiver) = mpsc::channel();
+        let (table, last) = (table.clone(), SavesLast(table.clone(), sender));
+        let thread = std::thread::spawn(move || {
+            // Before the library's own memory of this thread, or after it: one of them is gone when it runs.
+            if early {
+                AT_THE_END.set(Some(last));
+                save(&table, 1).expect("a thread may save");
+                table.replace_json(RecordId(0), "{}").expect("a thread may replace");
+            } else {
+                save(&table, 1).expect("a thread may save");
+                AT_THE_END.set(Some(last));
+            }
+        });
+        thread.join().expect("no panic");
+        assert!(matches!(receiver.recv(), Ok(Ok(_))), "early: {early}");
+    }
+    db.checkpoint().expect("nothing is poisoned");
+    assert_eq!(table.count(), Ok(4));
+}
