@@ -76,7 +76,8 @@
  *
  * Limits: 64 KiB a record, 1,024 fields a table, 65,536 tables a database. Linux, 64-bit, little-endian.
  *
- * A defect of the library stops at its border: the call returns PANIC. Close the database and open it again.
+ * A defect of the library stops at its border: the call returns PANIC. Its database then writes nothing more
+ * (POISONED) and goes on answering reads; close it and open it again, which recovers it. Other databases go on.
  */
 
 #ifdef __cplusplus

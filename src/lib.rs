@@ -49,6 +49,8 @@ pub use database::{
     SalvagedTable, Sizes, Table, TableInfo, VerifyReport, salvage, salvage_on,
 };
 pub use error::{Error, Message, Result};
+#[cfg(feature = "simulation")]
+pub use ffi::panic_at_border_point;
 pub use table::{
     Field, FieldKind, JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema,
 };

@@ -12,6 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "kit/c_header.rs"]
+mod c_header;
+
+use c_header::{Header, without_comments};
+
 const HEADER: &str = "include/diamonddb.h";
 
 /// The files with a section of their own, in the order of the header; the rest of `src/ffi` is not for C.
@@ -261,26 +266,18 @@ fn only_names_of_ours_are_in_the_header() {
     }
 }
 
-fn without_comments(header: &str) -> String {
-    let after = header.split("/*").enumerate();
-    after.map(|(index, part)| if index == 0 { part } else { part.split_once("*/").map_or("", |it| it.1) }).collect()
-}
-
 #[test]
 fn every_export_is_in_the_header_and_nothing_else_is() {
-    let code = without_comments(&make_header());
-    let mut declared = declared_functions(&code);
     let sources = SECTIONS.map(source);
     let mut exported = sources.iter().flat_map(|text| exports(text)).map(|(name, _)| name).collect::<Vec<_>>();
-    declared.sort_unstable();
     exported.sort_unstable();
-    assert_eq!(declared, exported);
+    assert_eq!(declared_functions(), exported);
 }
 
-/// A function is a name of ours right before a parenthesis.
-fn declared_functions(code: &str) -> Vec<&str> {
-    let before = code.split('(').map(|part| part.rsplit([' ', '*', '\n']).next().unwrap_or(""));
-    before.filter(|name| name.starts_with("diamond_")).collect()
+fn declared_functions() -> Vec<String> {
+    let mut names: Vec<String> = Header::parse(&make_header()).functions.into_iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    names
 }
 
 #[test]
@@ -295,8 +292,5 @@ fn the_shared_library_shows_only_names_of_ours() {
     let text = String::from_utf8(run.stdout).expect("nm writes text");
     let mut shown = text.lines().filter_map(|line| line.split_whitespace().last()).collect::<Vec<_>>();
     shown.sort_unstable();
-    let code = without_comments(&make_header());
-    let mut declared = declared_functions(&code);
-    declared.sort_unstable();
-    assert_eq!(shown, declared);
+    assert_eq!(shown, declared_functions());
 }

@@ -1,23 +1,91 @@
 //! A panic is a defect of the library, and stops at its border: the call returns PANIC, its database writes nothing
 //! more and goes on reading, other databases do not notice, and opening again recovers.
 //!
-//! Here a disk panics in the midst of a call (feature `simulation`).
+//! Behind every function of the header one is let loose at every point where it borrows, takes or hands out a handle
+//! (feature `simulation`). Elsewhere a disk panics in the midst of a call.
 
 #![cfg(feature = "simulation")]
 
+#[path = "kit/c_calls.rs"]
+mod c_calls;
+#[path = "kit/c_header.rs"]
+mod c_header;
 mod kit;
 
 use std::cell::RefCell;
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
+use c_calls::{OK, PANIC, POISONED, Role, World, message};
+use c_header::Header;
 use diamonddb::os::simulated::SimulatedDisk;
 use diamonddb::os::{Open, RealDisk};
-use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table};
+use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table, panic_at_border_point};
 use kit::meddler::{Call, Hook, Meddler};
 use kit::{Folder, assert_error, fetch, numbers, quick, save, simulated};
+
+fn header() -> Header {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/diamonddb.h");
+    Header::parse(&fs::read_to_string(path).expect("the header is there"))
+}
+
+#[test]
+fn a_panic_behind_any_export_poisons_its_database_and_no_other() {
+    let header = header();
+    let fallible = header.functions.iter().filter(|it| it.returns == "diamond_status");
+    let mut panics = 0;
+    for function in fallible {
+        let points =
+            (1..).find(|&point| !panics_at(&header, &function.name, point)).expect("some call has no point left");
+        assert!(points > 1, "{} passes no point where it could be let panic", function.name);
+        panics += points - 1;
+    }
+    println!("{panics} panics were stopped");
+}
+
+/// Lets `name` panic at its `point`th point, and looks at what is left. False if it has no such point.
+fn panics_at(header: &Header, name: &str, point: u32) -> bool {
+    let (mut world, other) = (World::new(header), World::new(header));
+    let content = world.content();
+    let mut call = world.prepare(name);
+    let works_on_handle = call.slots.iter().any(|it| matches!(it.role, Role::Handle(_)));
+    panic_at_border_point(point);
+    let status = call.run();
+    let sentence = message();
+    panic_at_border_point(0);
+    if status == OK {
+        call.take_back();
+        world.finish(call);
+        return false;
+    }
+    assert_eq!(status, PANIC, "{name} at {point}: {sentence}");
+    assert!(sentence.starts_with(&format!("{name}: a defect of DiamondDB")), "{sentence}");
+    assert!(call.out_handles().iter().all(|&it| it == 0), "{name} at {point}: something came out");
+    let closed = world.finish_poisoned(call);
+    assert!([OK, POISONED].contains(&closed), "{name} at {point}: {}", message());
+
+    // Its database reads and does not write, and says why.
+    assert_eq!(world.content(), content, "{name} at {point}");
+    let written = world.run("diamond_table_save");
+    if works_on_handle {
+        assert_eq!(written, POISONED, "{name} at {point}: {}", message());
+    } else {
+        assert_eq!(written, OK, "{name} at {point}: {}", message());
+    }
+    assert_eq!(other.run("diamond_table_save"), OK, "{name} at {point}: {}", message());
+
+    assert_eq!(world.close(), if works_on_handle { POISONED } else { OK }, "{name} at {point}");
+    world.open();
+    if works_on_handle {
+        assert_eq!(world.content(), content, "{name} at {point}");
+    }
+    assert_eq!(world.run("diamond_table_save"), OK, "{name} at {point}: {}", message());
+    true
+}
 
 /// A disk that panics, once, at a call of this kind to a file whose name starts so.
 struct Panics {

@@ -31,8 +31,9 @@ pub use salvage::{Loss, SalvageOptions, SalvageReport, SalvagedTable, salvage, s
 pub use table::{Cursor, Table};
 pub use verify::{Finding, VerifyReport};
 
+pub(crate) use session::Session;
+
 use engine::Engine;
-use session::Session;
 
 /// The place of a commit in the order of all commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -196,6 +197,11 @@ impl Database {
     pub fn batch(&self) -> Result<Batch> {
         self.session.read()?;
         Ok(Batch::new(Arc::clone(&self.session)))
+    }
+
+    /// This opening.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     fn hand_out(&self, table: Arc<TableFile>) -> Table {

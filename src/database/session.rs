@@ -163,6 +163,14 @@ impl Session {
         self.engine.shut_down()
     }
 
+    /// Ends all writing of the engine, after a defect that may have left something half done in it.
+    pub fn poison(&self, why: &str) {
+        // A child has a copy of the engine, with locks in it that nobody releases any more.
+        if !self.mark.forked() {
+            self.engine.files.poison(why);
+        }
+    }
+
     #[cold]
     fn refusal(&self) -> Error {
         if self.mark.forked() {

@@ -6,15 +6,16 @@
 //!    the call, and that what is written to overlaps nothing else. Every `unsafe fn` here leans on it.
 //! 3. An out-pointer of a handle or a text is NULL from its borrowing on, and is written once more on success.
 //!
-//! A handle is a pointer to a `Marked`: a number of its kind, then the value.
+//! A handle is a pointer to a `Marked`: a number of its kind, its database, then the value.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{NonNull, addr_of};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::guard::Call;
 use super::table::diamond_records;
+use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::table::{Record, RecordId, RecordMut, Records, RecordsMut};
@@ -30,6 +31,8 @@ pub(super) trait Handle {
 #[repr(C)]
 struct Marked<T> {
     mark: AtomicU64,
+    /// What a panic poisons. A handle has that of the handle it was opened with.
+    session: Option<Arc<Session>>,
     value: T,
 }
 
@@ -75,7 +78,10 @@ impl Call {
             return Err(self.bad_mark(mark, argument, H::NAME));
         }
         // SAFETY: the mark says which kind it is; rule 2: nobody closes it during the call.
-        Ok(unsafe { &(*marked).value })
+        let marked = unsafe { &*marked };
+        // SAFETY: the same: the handle keeps its session.
+        unsafe { self.works_on(marked.session.as_ref()) };
+        Ok(&marked.value)
     }
 
     /// The value behind a handle that one thread at a time may use.
@@ -113,27 +119,37 @@ impl Call {
             return Err(self.bad_mark(mark, argument, H::NAME));
         }
         // SAFETY: `HandleOut::put` made it from a box of this kind, and the exchange above happens once.
-        Ok(Some(unsafe { Box::from_raw(marked) }.value))
+        let Marked { session, value, .. } = *unsafe { Box::from_raw(marked) };
+        if let Some(session) = session {
+            self.holds(session);
+        }
+        Ok(Some(value))
     }
 
     /// Where a new handle goes.
-    pub(super) unsafe fn handle_out<H: Handle>(&self, out: *mut *mut H, argument: &str) -> Result<HandleOut<H>> {
-        let Some(target) = NonNull::new(out).filter(|out| out.is_aligned()) else {
+    pub(super) unsafe fn handle_out<H: Handle>(&self, out: *mut *mut H, argument: &str) -> Result<HandleOut<'_, H>> {
+        let Some(place) = NonNull::new(out).filter(|out| out.is_aligned()) else {
             return Err(self.bad_pointer(out.is_null(), argument));
         };
         // SAFETY: rule 2: writable for a pointer.
-        unsafe { target.write(std::ptr::null_mut()) };
-        Ok(HandleOut(target))
+        unsafe { place.write(std::ptr::null_mut()) };
+        Ok(HandleOut { place, call: self })
     }
 }
 
-pub(super) struct HandleOut<H>(NonNull<*mut H>);
+pub(super) struct HandleOut<'a, H> {
+    place: NonNull<*mut H>,
+    call: &'a Call,
+}
 
-impl<H: Handle> HandleOut<H> {
+impl<H: Handle> HandleOut<'_, H> {
     pub(super) fn put(self, value: H::Value) {
-        let marked = Box::new(Marked { mark: AtomicU64::new(H::MARK), value });
+        #[cfg(feature = "simulation")]
+        super::guard::simulated::pass();
+        let (mark, session) = (AtomicU64::new(H::MARK), self.call.session());
+        let marked = Box::new(Marked { mark, session, value });
         // SAFETY: `handle_out`'s caller promised the place for the call.
-        unsafe { self.0.write(Box::into_raw(marked).cast()) };
+        unsafe { self.place.write(Box::into_raw(marked).cast()) };
     }
 }
 
@@ -490,7 +506,7 @@ mod tests {
     }
 
     /// The status with which `body` ends inside a guard.
-    fn status(body: impl FnOnce(&mut Call) -> Result<()>) -> i32 {
+    fn status(body: impl FnOnce(&Call) -> Result<()>) -> i32 {
         guard("diamond_test", body)
     }
 
@@ -606,9 +622,33 @@ mod tests {
         assert_eq!(ended, 0);
     }
 
+    struct Single;
+
+    impl Handle for Single {
+        type Value = Mutex<u32>;
+        const NAME: &'static str = "single";
+        const MARK: u64 = 8;
+    }
+
+    #[test]
+    fn a_handle_for_one_thread_at_a_time_is_misuse_while_another_is_inside_or_was_stopped_there() {
+        let single = Marked { mark: AtomicU64::new(8), session: None, value: Mutex::new(1) };
+        let handle = (&raw const single).cast_mut().cast::<Single>();
+        // SAFETY: the handle is ours and stays.
+        let enter = || status(|call| unsafe { call.alone(handle, "single") }.map(drop));
+        assert_eq!(enter(), 0);
+        let inside = single.value.lock().expect("nobody was stopped yet");
+        assert_eq!(enter(), 100);
+        drop(inside);
+        // SAFETY: the same.
+        let stopped = status(|call| unsafe { call.alone(handle, "single") }.map(|_inside| panic!("stopped inside")));
+        assert_eq!(stopped, 601);
+        assert_eq!(enter(), 100);
+    }
+
     #[test]
     fn another_mark_is_misuse() {
-        let closed = Marked { mark: AtomicU64::new(CLOSED), value: String::new() };
+        let closed = Marked { mark: AtomicU64::new(CLOSED), session: None, value: String::new() };
         let handle = (&raw const closed).cast_mut().cast::<Kind>();
         // SAFETY: the mark is refused before the value is used.
         unsafe {

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, c_char, c_void};
 use std::mem::offset_of;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -106,12 +107,14 @@ pub unsafe extern "C" fn diamond_open(
             let db = call.handle_out(db, "db")?;
             (db, read_options(call, options)?, call.slice(path.cast::<u8>(), path_size, "path")?)
         };
-        db.put(Database::open(checked_path(call, path)?, &options)?);
+        let opened = Database::open(checked_path(call, path)?, &options)?;
+        call.holds(Arc::clone(opened.session()));
+        db.put(opened);
         Ok(())
     })
 }
 
-unsafe fn read_options(call: &mut Call, options: *const diamond_options) -> Result<OpenOptions> {
+unsafe fn read_options(call: &Call, options: *const diamond_options) -> Result<OpenOptions> {
     use anonymous_open::*;
     if options.is_null() {
         return Ok(OpenOptions::default());

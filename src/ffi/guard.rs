@@ -2,23 +2,35 @@
 //!
 //! 1. A success writes neither status nor message anywhere: the hot calls pay for no thread-local.
 //! 2. A failure sets this thread's message, and the error buffer of its request if the call has named one.
-//! 3. Nothing in here panics, since it would meet no further guard.
+//! 3. A panic is as a crash is: whatever was under way in the database of the call may be half done. So that
+//!    database writes nothing more, until opening it again recovers it; others go on.
+//! 4. Nothing in here panics, since it would meet no further guard.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{null, null_mut};
+use std::sync::Arc;
 
 use super::status::{anonymous_status::DIAMOND_STATUS_OK, diamond_status};
+use crate::database::Session;
 use crate::error::{Error, Result};
 
 const _: () = assert!(size_of::<c_int>() == size_of::<diamond_status>());
 
-/// One call from C: whose name its sentences bear and where they go.
+#[cfg(not(panic = "unwind"))]
+compile_error!("diamonddb stops panics at its border, so it is built with panic = \"unwind\"");
+
+/// One call from C: whose name its sentences bear, where they go, and which database it works on.
 pub(super) struct Call {
     pub(super) name: &'static str,
-    error: *mut c_char,
-    error_size: usize,
+    error: Cell<*mut c_char>,
+    error_size: Cell<usize>,
+    /// That of the handle borrowed last, which stays open for the call.
+    session: Cell<*const Session>,
+    /// The same, where the handle is made or closed by this call.
+    held: Cell<Option<Arc<Session>>>,
 }
 
 impl Call {
@@ -27,17 +39,62 @@ impl Call {
     /// # Safety
     /// `error` is NULL or writable for `error_size` bytes until the call returns.
     #[inline]
-    pub(super) unsafe fn tell(&mut self, error: *mut c_char, error_size: usize) {
-        self.error = error;
-        self.error_size = error_size;
+    pub(super) unsafe fn tell(&self, error: *mut c_char, error_size: usize) {
+        self.error.set(error);
+        self.error_size.set(error_size);
+    }
+
+    /// The call works on this database from here on.
+    ///
+    /// # Safety
+    /// An owner keeps it until the call returns.
+    #[inline]
+    pub(super) unsafe fn works_on(&self, session: Option<&Arc<Session>>) {
+        self.session.set(session.map_or(null(), Arc::as_ptr));
+        #[cfg(feature = "simulation")]
+        simulated::pass();
+    }
+
+    /// The same, and the call itself keeps it.
+    pub(super) fn holds(&self, session: Arc<Session>) {
+        let kept = Arc::as_ptr(&session);
+        self.held.set(Some(session));
+        self.session.set(kept);
+        #[cfg(feature = "simulation")]
+        simulated::pass();
+    }
+
+    /// The database that the call works on, if it does.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        let session = self.session.get();
+        if session.is_null() {
+            return None;
+        }
+        // SAFETY: it came from an `Arc`, and the caller of `works_on` promised that an owner is left.
+        unsafe {
+            Arc::increment_strong_count(session);
+            Some(Arc::from_raw(session))
+        }
     }
 }
 
 /// Runs the body of the export called `name` and turns its end, whichever it is, into a status.
 #[inline]
-pub(super) fn guard(name: &'static str, body: impl FnOnce(&mut Call) -> Result<()>) -> diamond_status {
-    let mut call = Call { name, error: std::ptr::null_mut(), error_size: 0 };
-    match catch_unwind(AssertUnwindSafe(|| body(&mut call))) {
+pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) -> diamond_status {
+    let call = Call {
+        name,
+        error: Cell::new(null_mut()),
+        error_size: Cell::new(0),
+        session: Cell::new(null()),
+        held: Cell::new(None),
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let result = body(&call);
+        // In here, since the last owner takes an engine down with it.
+        drop(call.held.take());
+        result
+    }));
+    match ended {
         Ok(Ok(())) => DIAMOND_STATUS_OK as diamond_status,
         Ok(Err(error)) => report(&call, &error),
         Err(payload) => report_panic(&call, payload),
@@ -50,9 +107,11 @@ fn report(call: &Call, error: &Error) -> diamond_status {
     let text = error.message();
     // A destructor of this thread may call us after its message is gone: then only the status is left.
     let _ = MESSAGE.try_with(|message| write_message(&mut message.borrow_mut(), text));
-    if !call.error.is_null() && call.error_size > 0 && call.error_size <= isize::MAX as usize {
+    let (buffer, size) = (call.error.get(), call.error_size.get());
+    if !buffer.is_null() && size > 0 {
+        let size = size.min(text.len() + 1);
         // SAFETY: `Call::tell`'s caller promised these bytes; c_char and u8 have one layout.
-        let buffer = unsafe { std::slice::from_raw_parts_mut(call.error.cast::<u8>(), call.error_size) };
+        let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
         write_cut(buffer, text);
     }
     error.status()
@@ -66,13 +125,44 @@ fn report_panic(call: &Call, payload: Box<dyn Any + Send>) -> diamond_status {
         Err(payload) => match payload.downcast::<&str>() {
             Ok(text) => text.to_string(),
             Err(payload) => {
-                std::mem::forget(payload); // Rule 3: its drop is foreign code.
+                std::mem::forget(payload); // Rule 4: its drop is foreign code.
                 "no reason given".to_owned()
             }
         },
     };
     let text = format!("{}: a defect of DiamondDB, please report it: {reason}", call.name);
+    if let Some(session) = call.session() {
+        session.poison(&text); // Rule 3.
+    }
+    // Rule 4: the last owner takes an engine down, and that could panic again.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(call.held.take()))) {
+        std::mem::forget(payload);
+    }
     report(call, &Error::Panic(text.into()))
+}
+
+/// Panics that tests ask for.
+#[cfg(feature = "simulation")]
+pub mod simulated {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Lets this thread panic when its calls of the C interface pass the point that is `count` points ahead; 0 takes
+    /// that back. A call passes a point wherever it borrows, takes or hands out a handle.
+    pub fn panic_at_border_point(count: u32) {
+        LEFT.set(count);
+    }
+
+    pub(in crate::ffi) fn pass() {
+        let left = LEFT.get();
+        LEFT.set(left.saturating_sub(1));
+        if left == 1 {
+            panic!("a test asked for it");
+        }
+    }
 }
 
 thread_local! {

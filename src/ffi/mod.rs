@@ -64,7 +64,8 @@
 //!
 //! Limits: 64 KiB a record, 1,024 fields a table, 65,536 tables a database. Linux, 64-bit, little-endian.
 //!
-//! A defect of the library stops at its border: the call returns PANIC. Close the database and open it again.
+//! A defect of the library stops at its border: the call returns PANIC. Its database then writes nothing more
+//! (POISONED) and goes on answering reads; close it and open it again, which recovers it. Other databases go on.
 
 // How this room is built: an export does three things, borrow, call, report, inside the closure that it hands to
 // `guard`. What it borrows goes through `borrow`, the only code here that reads a caller's memory. No macro makes
@@ -88,3 +89,6 @@ mod table;
 mod batch;
 
 mod cursor;
+
+#[cfg(feature = "simulation")]
+pub use guard::simulated::panic_at_border_point;
