@@ -128,7 +128,7 @@ fn errors_say_what_is_wrong() {
 }
 
 #[test]
-fn null_and_nonsense_stop_at_the_border() {
+fn a_failure_leaves_its_sentence_where_c_looks_for_it() {
     works("border.c");
 }
 

@@ -69,6 +69,9 @@ impl Session {
                 std::io::ErrorKind::NotFound => {
                     Error::NotFound(format!("the folder that is to hold {name} does not exist").into())
                 }
+                std::io::ErrorKind::InvalidFilename => {
+                    Error::Invalid(format!("no file system takes the path {name}: it is too long").into())
+                }
                 _ => Error::io("open the folder", &name.to_string(), &error),
             })?;
         if let (Ok(Some(kind)), false) = (disk.network_file_system(), options.force) {

@@ -281,8 +281,9 @@ impl Table {
         std::ptr::eq(self.session.engine(), session.engine())
     }
 
+    /// Admits a read.
     #[inline]
-    fn read(&self) -> Result<()> {
+    pub(crate) fn read(&self) -> Result<()> {
         self.session.read()?;
         if self.file.file().is_dropped() { Err(self.file.dropped()) } else { Ok(()) }
     }

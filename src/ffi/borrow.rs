@@ -39,6 +39,9 @@ struct Marked<T> {
 /// The mark of a closed handle, until its memory serves another.
 const CLOSED: u64 = u64::from_le_bytes(*b"closed\0\0");
 
+/// Behind all addresses that a program can have: 56 bits are the most that a machine of today gives it.
+const MEMORY_END: usize = 1 << 56;
+
 /// A struct that travels by pointer.
 ///
 /// # Safety
@@ -213,7 +216,8 @@ impl Call {
         if start.is_null() || !start.is_aligned() {
             return Err(self.bad_pointer(start.is_null(), argument));
         }
-        if count > isize::MAX as usize / size_of::<T>() {
+        let end = count.checked_mul(size_of::<T>()).and_then(|size| size.checked_add(start.addr()));
+        if end.is_none_or(|end| end > MEMORY_END) {
             return Err(self.misuse(argument, "has a size that no memory can have"));
         }
         Ok(start)
@@ -227,6 +231,10 @@ impl Call {
         }
         // SAFETY: a `Struct` opens with its size, which is readable by rule 2.
         let size = unsafe { from.cast::<usize>().read() };
+        // No version of a struct ends amid a field.
+        if !size.is_multiple_of(align_of::<S>()) {
+            return Err(self.misuse(argument, &format!("has struct_size {size}, and no {} ends there", S::NAME)));
+        }
         if size >= size_of::<S>() {
             // SAFETY: rule 2: the struct is as large as it says.
             return Ok(unsafe { from.read() });
@@ -269,10 +277,11 @@ impl Call {
         record: *mut c_void,
         record_size: usize,
         nulls: *mut u8,
+        argument: &str,
     ) -> Result<RecordMut<'a>> {
         // SAFETY: the caller's promise is ours; a null bitmap has the size that the table's schema says.
         unsafe {
-            let bytes = self.slice_mut(record.cast(), record_size, "record")?;
+            let bytes = self.slice_mut(record.cast(), record_size, argument)?;
             let nulls = if nulls.is_null() { None } else { Some(self.slice_mut(nulls, shape.nulls_size, "nulls")?) };
             Ok(RecordMut { bytes, nulls })
         }
@@ -522,7 +531,7 @@ mod tests {
 
     #[test]
     fn a_struct_without_size_or_with_too_little_is_misuse() {
-        for struct_size in [0, 8, 15] {
+        for struct_size in [0, 8, 15, 17, 20] {
             let given = Grown { struct_size, first: 1, later: 2 };
             // SAFETY: the struct is larger than it says.
             assert_eq!(status(|call| unsafe { call.read(&given, "given") }.map(drop)), 100);

@@ -105,7 +105,7 @@ pub unsafe extern "C" fn diamond_cursor_next(
         // SAFETY: the conventions.
         let (mut cursor, id, record) = unsafe {
             let cursor = call.alone(cursor, "cursor")?;
-            let record = call.record_mut(cursor.shape, record, record_size, nulls)?;
+            let record = call.record_mut(cursor.shape, record, record_size, nulls, "record")?;
             (cursor, call.out(id, "id")?, record)
         };
         id.put(cursor.cursor.next(record)?.ok_or_else(end)?.0);

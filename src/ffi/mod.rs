@@ -25,8 +25,8 @@
 //! and, where the database is read-only, UNSUPPORTED.
 //!
 //! Results leave through pointers, which come last. NULL there says "not wanted", except where a handle or a
-//! record comes out. After an error, handles and texts that should have come out are NULL; other memory is
-//! untouched where the comment does not say otherwise.
+//! record comes out. After an error, handles and texts that should have come out are NULL, and the size of such a
+//! text is 0; other memory is untouched where the comment does not say otherwise.
 //!
 //! Handles (diamond_db, diamond_table, diamond_batch, diamond_cursor) are opaque. Each open, make or scan needs its
 //! close, in any order. A close consumes its handle even when it returns an error; closing NULL is OK and does
@@ -48,9 +48,9 @@
 //! writes to overlaps nothing else that it is given.
 //!
 //! Structs passed by pointer open with struct_size: set it to sizeof the struct and zero the rest; zeros are the
-//! defaults. 0 is MISUSE. An older, smaller struct is accepted down to the fields that the call cannot do
-//! without, and of a newer, larger one the library reads what it knows. Flags are ors of constants; bits and
-//! values that the library does not know are INVALID.
+//! defaults. 0 is MISUSE, and so is a size that ends amid a field. An older, smaller struct is accepted down to
+//! the fields that the call cannot do without, and of a newer, larger one the library reads what it knows. Flags
+//! are ors of constants; bits and values that the library does not know are INVALID.
 //!
 //! Records and nulls. A packed record is the C struct of the table's schema: fields in declared order, naturally
 //! aligned, and its size is given with it (INVALID when it is not the table's). Its null bitmap is an array of

@@ -193,6 +193,7 @@ pub unsafe extern "C" fn diamond_table_name(
             let name = call.text_out(name, size, "name")?;
             (call.handle(table, "table")?, name)
         };
+        table.table.read()?;
         name.put(&table.table.name())
     })
 }
@@ -210,6 +211,7 @@ pub unsafe extern "C" fn diamond_table_schema(
             let json = call.text_out(json, size, "json")?;
             (call.handle(table, "table")?, json)
         };
+        table.table.read()?;
         json.put(&table.table.schema().to_json())
     })
 }
@@ -229,6 +231,7 @@ pub unsafe extern "C" fn diamond_table_layout(
             let json = call.text_out(json, size, "json")?;
             (call.handle(table, "table")?, json)
         };
+        table.table.read()?;
         json.put(&table.table.layout().to_json())
     })
 }
@@ -289,7 +292,7 @@ pub unsafe extern "C" fn diamond_table_fetch(
         // SAFETY: the conventions.
         let (table, record) = unsafe {
             let table = call.handle(table, "table")?;
-            (table, call.record_mut(table.shape, record, record_size, nulls)?)
+            (table, call.record_mut(table.shape, record, record_size, nulls, "record")?)
         };
         table.table.fetch(RecordId(id), record)
     })
@@ -686,7 +689,8 @@ pub unsafe extern "C" fn diamond_table_fetch_by(request: *const diamond_fetch_re
             let given = call.read(request, "request")?;
             call.tell(given.error, given.error_size);
             let table = call.handle(given.table, "request->table")?;
-            (table, given.id, call.record_mut(table.shape, given.record, given.record_size, given.nulls)?)
+            let (record, size) = (given.record, given.record_size);
+            (table, given.id, call.record_mut(table.shape, record, size, given.nulls, "request->record")?)
         };
         table.table.fetch(RecordId(id), record)
     })

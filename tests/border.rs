@@ -1,0 +1,427 @@
+//! The border: every function of the header with every argument in turn wrong in every way that fits its type.
+//!
+//! The calls are made from the header (see `kit/c_calls.rs`): each is prepared so that it would succeed, then one slot
+//! is spoilt. Whatever comes of it, the call returns what the conventions of the header say, leaves a sentence behind
+//! that names the function and the argument, gives no handle and no text, writes nothing beside the memory that it
+//! was given, and leaves the database as it was.
+//!
+//! The same runs under valgrind and, built for it, under the address sanitizer (`make test-asan`).
+
+#![allow(unsafe_code, reason = "a test forks")]
+
+#[path = "kit/c_calls.rs"]
+mod c_calls;
+#[path = "kit/c_header.rs"]
+mod c_header;
+mod kit;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use c_calls::*;
+use c_header::Header;
+
+fn header() -> Header {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/diamonddb.h");
+    Header::parse(&fs::read_to_string(path).expect("the header is there"))
+}
+
+/// Exports that return no status: nothing about them can fail.
+const INFALLIBLE: [&str; 4] = ["diamond_error_message", "diamond_free", "diamond_version", "diamond_abi_version"];
+
+fn fallible(header: &Header) -> impl Iterator<Item = &str> {
+    header.functions.iter().map(|it| it.name.as_str()).filter(|name| !INFALLIBLE.contains(name))
+}
+
+/// Something wrong to put into a slot, and the statuses that may come of it.
+struct Wrong {
+    what: String,
+    put: Put,
+    allowed: Vec<i32>,
+}
+
+enum Put {
+    Value(u64),
+    Bytes(Vec<u8>),
+    /// What is good, moved by so many bytes.
+    Moved(u64),
+    /// An open handle of this kind, of the same database.
+    OtherKind(String),
+    /// The handle of another database.
+    Foreign(String),
+    /// The database of the handle is closed first.
+    ParentClosed,
+    /// The value, and NULL as the pointer that it goes with.
+    WithNull(u64),
+    /// The value, and as large a memory.
+    WithMemory(usize),
+}
+
+fn wrong(what: &str, put: Put, allowed: &[i32]) -> Wrong {
+    Wrong { what: what.to_owned(), put, allowed: allowed.to_vec() }
+}
+
+fn values(values: &[u64], allowed: &[i32]) -> Vec<Wrong> {
+    values.iter().map(|&value| wrong(&format!("{value:#x}"), Put::Value(value), allowed)).collect()
+}
+
+/// Sizes and counts that no memory can have, however small what they count is.
+const IMPOSSIBLE: [u64; 5] = [u64::MAX, u64::MAX - 1, 1 << 63, i64::MAX as u64, 1 << 60];
+
+/// All that can be wrong with a slot. `handles`: the kinds that the header knows.
+fn wrongs(function: &str, slot: &Slot, slots: &[Slot], handles: &[String]) -> Vec<Wrong> {
+    let null = |allowed: &[i32]| wrong("NULL", Put::Value(0), allowed);
+    let askew = |allowed: &[i32]| wrong("a misaligned pointer", Put::Moved(1), allowed);
+    match &slot.role {
+        Role::Handle(kind) => {
+            let closes = function.ends_with("_close");
+            let mut list = vec![
+                null(if closes { &[OK] } else { &[MISUSE] }),
+                askew(&[MISUSE]),
+                wrong("no handle", Put::Bytes(vec![0; 64]), &[MISUSE]),
+                wrong("a closed handle's mark", Put::Bytes(b"closed\0\0".repeat(8)), &[MISUSE]),
+            ];
+            for other in handles.iter().filter(|other| *other != kind) {
+                list.push(wrong(&format!("a {other}"), Put::OtherKind(other.clone()), &[MISUSE]));
+            }
+            if kind != "diamond_db" {
+                let allowed = if closes { [OK] } else { [CLOSED] };
+                list.push(wrong("a handle whose database was closed", Put::ParentClosed, &allowed));
+            }
+            if slots.iter().filter(|it| matches!(it.role, Role::Handle(_))).count() > 1 {
+                list.push(wrong("a handle of another database", Put::Foreign(kind.clone()), &[MISUSE]));
+            }
+            list
+        }
+        Role::HandleOut(_) => vec![null(&[MISUSE]), askew(&[MISUSE])],
+        Role::Struct(_) => {
+            let optional = slot.name == "options";
+            vec![null(if optional { &[OK] } else { &[MISUSE] }), askew(&[MISUSE])]
+        }
+        Role::StructSize => {
+            let mut list = values(&[0, 8], &[MISUSE]);
+            // No version ends amid a field.
+            list.extend(values(&[1, 7, 9, 12, 20, 28, 36, 44, 52, 60, u64::MAX], &[MISUSE]));
+            // From the first field on an older struct may be enough, and a newer one always is.
+            list.extend(values(&[16, 24, 32, 40, 48, 56], &[OK, MISUSE]));
+            list.extend(values(&[4096, 1 << 63], &[OK]));
+            list
+        }
+        Role::Text => texts(slot),
+        Role::Record => vec![
+            null(&[MISUSE]),
+            wrong("bytes that the schema refuses", Put::Bytes(vec![0xFF; RECORD_SIZE]), &[INVALID]),
+            wrong("zeros, where a field is required", Put::Bytes(vec![0; RECORD_SIZE + 1]), &[OK, INVALID]),
+        ],
+        Role::RecordOut | Role::Records => vec![null(&[MISUSE])],
+        Role::Nulls => vec![
+            null(&[OK]),
+            wrong("a null where a field is required", Put::Bytes(vec![1]), &[INVALID]),
+            wrong("bits of fields that are not there", Put::Bytes(vec![0xFC]), &[OK, INVALID]),
+        ],
+        Role::NullsOut | Role::ErrorOut => vec![null(&[OK])],
+        Role::Size => sizes(slot),
+        Role::Count => {
+            let mut list = values(&IMPOSSIBLE, &[MISUSE]);
+            let none: &[i32] = match slot.name.as_str() {
+                "capacity" | "ids_count" => &[MISUSE],
+                _ if slots.iter().any(|it| it.role == Role::Size) => &[INVALID],
+                _ => &[OK],
+            };
+            list.extend(values(&[0], none));
+            list
+        }
+        Role::Stride => {
+            let least = if slot.name == "null_stride" { 1 } else { RECORD_SIZE as u64 };
+            let mut list = values(&[u64::MAX, u64::MAX / 2, 1 << 63, 1 << 60], &[MISUSE]);
+            list.extend(values(&[least - 1, 1], if least == 1 { &[OK] } else { &[MISUSE] }));
+            list.extend(values(&[least], &[OK]));
+            list
+        }
+        Role::Ids => vec![
+            null(&[MISUSE]),
+            askew(&[MISUSE]),
+            wrong("ids never given", Put::Bytes([0, u64::MAX].map(u64::to_le_bytes).concat()), &[OUT_OF_RANGE]),
+            wrong("a deleted id", Put::Bytes([0, DELETED_ID].map(u64::to_le_bytes).concat()), &[NOT_FOUND]),
+        ],
+        Role::IdsOut => vec![
+            null(if slot.name == "ids" && function.ends_with("_commit") { &[OK] } else { &[MISUSE] }),
+            askew(&[MISUSE]),
+        ],
+        Role::Statuses | Role::TextOut | Role::NumberOut(_) => vec![null(&[OK]), askew(&[MISUSE])],
+        Role::Id => {
+            let mut list = values(&[NEXT_ID, u64::MAX, u64::MAX - 1, 1 << 63, i64::MAX as u64], &[OUT_OF_RANGE]);
+            // A batch looks at its records when it is committed.
+            let deleted = if function.starts_with("diamond_batch") { OK } else { NOT_FOUND };
+            list.extend(values(&[DELETED_ID], &[deleted]));
+            list
+        }
+        Role::Lsn => values(&[u64::MAX, 1 << 63, i64::MAX as u64, 1 << 20], &[INVALID]),
+        Role::Flags => values(&[u32::MAX.into(), 1 << 31, 1 << 30], &[INVALID]),
+        Role::Choice => values(&[u64::MAX, 3, i32::MAX as u64, i32::MIN as u32 as u64], &[INVALID]),
+        Role::Number => values(&[1, u32::MAX.into(), 1 << 63, u64::MAX], &[OK, INVALID]),
+        Role::Reserved => values(&[8], &[UNSUPPORTED]),
+    }
+}
+
+fn texts(slot: &Slot) -> Vec<Wrong> {
+    let bytes = |what: &str, bytes: &[u8], allowed: &[i32]| wrong(what, Put::Bytes(bytes.to_vec()), allowed);
+    let mut list = vec![wrong("NULL", Put::Value(0), &[MISUSE]), bytes("a NUL inside", b"a\0b", &[INVALID])];
+    if slot.name == "path" {
+        list.push(bytes("a path of 64 KiB", &[b'a'; 1 << 16], &[INVALID]));
+        list.push(bytes("a name of 256 bytes", &[b'a'; 256], &[INVALID]));
+        return list;
+    }
+    for bad in [&b"gr\xFCn"[..], b"\xC0\x80", b"\xED\xA0\x80", b"\xF5\x80\x80\x80", b"{\"a\": \"\xE2\x82\"}"] {
+        list.push(bytes("no UTF-8", bad, &[INVALID]));
+    }
+    if slot.name.ends_with("name") {
+        list.push(bytes("256 bytes", &[b'a'; 256], &[INVALID]));
+        list.push(bytes("64 KiB", &[b'a'; 1 << 16], &[INVALID]));
+        list.push(bytes("control characters", b"a\nb", &[INVALID]));
+        return list;
+    }
+    let refused = &[INVALID, TOO_LARGE];
+    for bad in [
+        "{",
+        "[",
+        "null",
+        "0",
+        "\"",
+        "{}x",
+        "{\"name\": 1}",
+        "[{\"name\": 1}]",
+        "{\"nobody\": 1}",
+        "{\"a\": [\"float\"]}",
+    ] {
+        list.push(bytes(bad, bad.as_bytes(), refused));
+    }
+    for deep in ["[", "{\"a\":", "[{\"name\":"] {
+        list.push(bytes(&format!("10,000 of {deep}"), deep.repeat(10_000).as_bytes(), refused));
+    }
+    let digits = "9".repeat(1 << 20);
+    for (before, after) in
+        [("", ""), ("{\"age\":", "}"), ("[{\"age\":", "}]"), ("{\"a\":[\"string\",", "]}"), ("{\"age\":1e", "}")]
+    {
+        list.push(bytes("a mebibyte of digits", format!("{before}{digits}{after}").as_bytes(), refused));
+    }
+    list
+}
+
+fn sizes(slot: &Slot) -> Vec<Wrong> {
+    if slot.name == "error_size" {
+        return values(&[0, 1], &[OK]);
+    }
+    let mut list = values(&IMPOSSIBLE, &[MISUSE]);
+    list.push(wrong("0", Put::Value(0), &[INVALID]));
+    list.push(wrong("0 and NULL", Put::WithNull(0), &[INVALID]));
+    if slot.name.ends_with("record_size") || slot.name == "expected_size" {
+        list.extend(values(&[1], &[INVALID]));
+        for size in [RECORD_SIZE - 1, RECORD_SIZE + 1, 1 << 16] {
+            list.push(wrong(&format!("{size} with as much memory"), Put::WithMemory(size), &[INVALID]));
+        }
+    }
+    list
+}
+
+#[test]
+fn every_function_of_the_header_can_be_called_here() {
+    let header = header();
+    let mut declared: Vec<&str> = header.functions.iter().map(|it| it.name.as_str()).collect();
+    let mut listed = callable();
+    declared.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(declared, listed, "tests/kit/c_calls.rs lists the functions of the header");
+}
+
+#[test]
+fn every_call_that_is_spoilt_below_would_succeed() {
+    let header = header();
+    for name in fallible(&header) {
+        let world = World::new(&header);
+        let mut call = world.prepare(name);
+        assert_eq!(call.run(), OK, "{name}: {}", message());
+        assert!(call.overwritten().is_empty(), "{name} writes beside {:?}", call.overwritten());
+        call.take_back();
+        world.finish(call);
+    }
+}
+
+#[test]
+fn every_wrong_argument_is_refused_with_a_sentence_and_nothing_happens() {
+    let header = header();
+    let kinds = handle_kinds(&header);
+    let (mut world, foreign) = (World::new(&header), World::new(&header));
+    let mut content = world.content();
+    let mut count = BTreeMap::<i32, usize>::new();
+    let mut failures = Vec::new();
+    for name in fallible(&header) {
+        let function = header.functions.iter().find(|it| it.name == name).expect("it is one of them");
+        let slots = slots(&header, function);
+        for slot in &slots {
+            for wrong in wrongs(name, slot, &slots, &kinds) {
+                let status = try_one(&world, &foreign, name, slot, &wrong, &mut failures);
+                *count.entry(status / 100).or_default() += 1;
+                let now = world.content();
+                if now == content {
+                    continue;
+                }
+                if status != OK {
+                    failures.push(format!(
+                        "{name}: {} in `{}`: {status}, and the database changed",
+                        wrong.what, slot.label
+                    ));
+                }
+                world = World::new(&header);
+                content = world.content();
+            }
+        }
+    }
+    println!("calls by the class of their status: {count:?}");
+    assert!(failures.is_empty(), "{} of {count:?}:\n{}", failures.len(), failures.join("\n"));
+    assert!(count.values().sum::<usize>() > 1000, "only {count:?} calls were made");
+}
+
+#[test]
+fn after_a_fork_every_function_answers_so_in_the_child_and_goes_on_in_the_parent() {
+    let header = header();
+    for name in fallible(&header) {
+        let world = World::new(&header);
+        let mut call = world.prepare(name);
+        if !call.slots.iter().any(|it| matches!(it.role, Role::Handle(_))) {
+            world.finish(call);
+            continue;
+        }
+        let closes = call.closes();
+        // SAFETY: the child makes one call and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let status = call.run();
+            let answered = match &closes {
+                // What hangs on a database is closed anywhere.
+                Some(kind) if kind != "diamond_db" => status == OK || status == FORKED,
+                _ => status == FORKED,
+            };
+            // SAFETY: ends the process, without destructors that would be the parent's.
+            unsafe { libc::_exit(if answered { 0 } else { status / 100 * 10 + status % 10 }) };
+        }
+        let mut ended = 0;
+        // SAFETY: the child is ours, and `ended` is writable.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut ended, 0) }, child);
+        assert_eq!(ended, 0, "{name}: {} x 10 + last digit of the status in the child", ended >> 8);
+        assert_eq!(call.run(), OK, "{name}: {}", message());
+        call.take_back();
+        world.finish(call);
+    }
+}
+
+fn handle_kinds(header: &Header) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for it in header.functions.iter().flat_map(|function| &function.parameters) {
+        match it.kind.strip_suffix(" **") {
+            Some(kind) if kind.starts_with("diamond_") && !kinds.iter().any(|it| it == kind) => kinds.push(kind.into()),
+            _ => {}
+        }
+    }
+    kinds
+}
+
+/// Spoils one slot of one call, calls, and notes whatever is not as the header says.
+fn try_one(world: &World, foreign: &World, name: &str, slot: &Slot, wrong: &Wrong, failures: &mut Vec<String>) -> i32 {
+    let mut call = world.prepare(name);
+    // Another call for what is to be put in, so that it is cleaned up like any other.
+    let mut second = None;
+    match &wrong.put {
+        Put::Value(value) => call.set(&slot.label, *value),
+        Put::Bytes(bytes) => {
+            call.set_bytes(&slot.label, bytes);
+            let size = format!("{}_size", slot.label);
+            if call.slot(&size).is_some() {
+                call.set(&size, bytes.len() as u64);
+            }
+        }
+        Put::Moved(by) => call.shift(&slot.label, *by),
+        Put::OtherKind(kind) => {
+            let other = world.prepare_handle(kind);
+            call.set(&slot.label, other.handle(kind).expect("it was asked for"));
+            second = Some((world, other));
+        }
+        Put::Foreign(kind) => {
+            let other = foreign.prepare_handle(kind);
+            call.set(&slot.label, other.handle(kind).expect("it was asked for"));
+            second = Some((foreign, other));
+        }
+        Put::ParentClosed => {
+            let db = call.take_handle("diamond_db").expect("a handle has a database");
+            assert_eq!(invoke("diamond_close", &[db]), OK, "{}", message());
+        }
+        Put::WithNull(value) => {
+            call.set(&slot.label, *value);
+            call.set(slot.label.strip_suffix("_size").expect("a size has that name"), 0);
+        }
+        Put::WithMemory(size) => {
+            call.set(&slot.label, *size as u64);
+            call.set_bytes(slot.label.strip_suffix("_size").expect("a size has that name"), &vec![0; *size]);
+        }
+    }
+    let inputs = call.inputs();
+    let status = call.run();
+    let said = message();
+    let mut note = |text: String| failures.push(format!("{name}: {} in `{}`: {text}", wrong.what, slot.label));
+    if !wrong.allowed.contains(&status) {
+        note(format!("{status} where {:?} was expected: {said}", wrong.allowed));
+    }
+    if status != OK {
+        if said.len() < 10 {
+            note(format!("{status} with no sentence: {said:?}"));
+        }
+        if status == MISUSE && !matches!(wrong.put, Put::Foreign(_)) && !names_what_is_wrong(&said, &call, slot) {
+            note(format!("the sentence does not name function and argument: {said}"));
+        }
+        // The header knows one text that comes out beside a failure.
+        let partial = name == "diamond_table_fetch_many_json" && status / 100 == 2;
+        if !partial && call.out_handles().iter().any(|&it| it != 0 && it != UNTOUCHED) {
+            note(format!("{status}, and something came out"));
+        }
+        if !partial && call.text_sizes().iter().any(|&size| size != 0) {
+            note(format!("{status}, and the size of a text that did not come out is not 0"));
+        }
+        // The error buffer is for failures; all else that a failure writes to, the header names.
+        let may_write = |it: &Slot| match it.role {
+            Role::ErrorOut => true,
+            Role::Statuses => partial || name == "diamond_table_fetch_many",
+            _ => it.name == "size" || (name, it.name.as_str()) == ("diamond_cursor_next_many", "count"),
+        };
+        for slot in call.touched().into_iter().filter(|it| !may_write(it)) {
+            note(format!("{status}, and something was written to {}", slot.label));
+        }
+    }
+    if inputs != call.inputs() && !(status == OK && name == "diamond_table_save_by") {
+        note(format!("{status}, and what was only to be read has changed"));
+    }
+    let beside = call.overwritten().join(", ");
+    if !beside.is_empty() {
+        note(format!("{status}, and bytes beside {beside} were written"));
+    }
+    call.take_back();
+    // A close that was refused has closed nothing.
+    call.is_closed = call.closes().is_some() && status == OK && !matches!(wrong.put, Put::Value(0));
+    world.finish(call);
+    if let Some((world, other)) = second {
+        world.finish(other);
+    }
+    status
+}
+
+/// "function: `argument` ...": the very one, or, where a number is too much for what it measures, either.
+fn names_what_is_wrong(said: &str, call: &Call, slot: &Slot) -> bool {
+    let rest = said.strip_prefix(&format!("{}: `", call.function.name));
+    let Some(named) = rest.and_then(|rest| rest.split('`').next()) else { return false };
+    match slot.role {
+        Role::StructSize => slot.label.split("->").next() == Some(named),
+        Role::Size => slot.label.strip_suffix("_size") == Some(named),
+        Role::Count | Role::Stride => call.slot(named).is_some(),
+        _ => slot.label == named,
+    }
+}
