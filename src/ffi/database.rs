@@ -366,7 +366,7 @@ pub unsafe extern "C" fn diamond_backup(
 /// A callback, and what it is handed.
 type Told = (unsafe extern "C" fn(*mut c_void, u64, u64) -> i32, *mut c_void);
 
-unsafe fn read_backup_options(call: &mut Call, options: *const diamond_backup_options) -> Result<Option<Told>> {
+unsafe fn read_backup_options(call: &Call, options: *const diamond_backup_options) -> Result<Option<Told>> {
     if options.is_null() {
         return Ok(None);
     }
