@@ -263,6 +263,27 @@ fn scans_that_hold_too_much_memory_make_writers_say_so_until_they_are_closed() {
     assert!(scanned(&table).unwrap().iter().all(|(_, value)| *value == -2));
 }
 
+#[test]
+fn a_writer_is_refused_and_not_held_up_where_a_checkpoint_finds_nothing_to_write() {
+    let folder = Folder::new();
+    let options = OpenOptions { dirty_soft: 64 << 10, dirty_hard: 128 << 10, sizes: small_sizes(), ..kit::quick() };
+    let db = Database::open(folder.path(), &options).unwrap();
+    let table = numbers(&db, "numbers");
+    for from in 0..40 {
+        save_many(&table, from * 400..(from + 1) * 400).unwrap();
+    }
+    let cursor = table.scan(ScanRange::default()).unwrap();
+    let refused = (0..16_000).find_map(|id| replace(&table, RecordId(id), -1).err());
+    assert_error(refused.map_or(Ok(()), Err), Error::Full, &["scans", "close"]);
+    // Now everything is in the files, and only the scan holds memory.
+    db.checkpoint().unwrap();
+    for _ in 0..3 {
+        assert_error(replace(&table, RecordId(0), -1), Error::Full, &["scans", "close"]);
+    }
+    drop(cursor);
+    replace(&table, RecordId(0), -1).unwrap();
+}
+
 #[cfg(feature = "simulation")]
 #[test]
 fn a_scan_goes_on_where_a_read_failed() {

@@ -66,6 +66,9 @@ impl PagedFiles {
         }
         self.wanted.store(false, Ordering::Release);
         if !self.is_changed() {
+            // It counts: a writer who waits for memory is to see that checkpoints do not help.
+            *self.refused.lock() = None;
+            self.stats.attempts.fetch_add(1, Ordering::Release);
             return Ok(());
         }
         let started = Instant::now();
