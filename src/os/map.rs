@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::process::{ForkMark, page_size};
+use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
@@ -50,6 +51,117 @@ impl Map {
     /// Says that reads will come in no order, so that the kernel does not read ahead. A hint.
     pub fn advise_random(&self) {
         self.region.advise(0, self.region.size, libc::MADV_RANDOM).ok();
+    }
+}
+
+/// Read-only memory that begins as a map of a file's first bytes. What is *kept* or *laid* there is the map's own from
+/// then on: no later write to the file reaches it. The rest shows every write, so whoever wants the map to stand still
+/// keeps a range before it writes to the file.
+///
+/// Whoever reads through [`StillMap::as_ptr`] promises to touch only mapped bytes that the file covers or that were
+/// laid: elsewhere, and where the device fails, the process gets SIGBUS.
+#[derive(Debug)]
+pub struct StillMap {
+    region: Region,
+    /// Held while a part can be written, so that nobody protects what another is about to write.
+    changing: Mutex<()>,
+}
+
+impl StillMap {
+    /// `size` bytes of zeros, none of them a file's.
+    pub fn new(size: usize) -> io::Result<StillMap> {
+        let region = Region::new(size, |address, flags| {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | flags;
+            // SAFETY: `address` is null or inside a region that `Region::new` has reserved for us, and `flags`
+            // replaces what is there only in the latter case.
+            unsafe { libc::mmap(address, size, libc::PROT_READ, flags, -1, 0) }
+        })?;
+        Ok(StillMap { region, changing: Mutex::new(()) })
+    }
+
+    /// The same, and the first `covered` bytes are those of a file that is open for reading and at least so long.
+    pub(super) fn over(file: BorrowedFd<'_>, covered: u64, size: u64) -> io::Result<StillMap> {
+        let no_memory = |_| io::Error::from_raw_os_error(libc::ENOMEM);
+        let (covered, size) = (usize::try_from(covered).map_err(no_memory)?, usize::try_from(size).map_err(no_memory)?);
+        assert!(covered <= size, "the file's part lies in the map");
+        let map = StillMap::new(size)?;
+        if covered > 0 {
+            let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+            let start = map.region.start.as_ptr().cast();
+            // SAFETY: replaces the first part of the region made above, which nobody has seen; what the system adds
+            // to fill a page is the region's too.
+            known(unsafe { libc::mmap(start, covered, libc::PROT_READ, flags, file.as_raw_fd(), 0) })?;
+            map.region.advise(0, covered, libc::MADV_DONTFORK)?;
+        }
+        Ok(map)
+    }
+
+    /// The first byte. Valid until the map is dropped, and not in a child of the process that made it.
+    #[inline]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.region.start.as_ptr()
+    }
+
+    /// How many bytes are mapped.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.region.size
+    }
+
+    /// Makes this range the map's own, as it is now; the system's pages that it touches become so as a whole.
+    pub fn keep(&self, offset: usize, size: usize) -> io::Result<()> {
+        self.change(offset, size, || {})
+    }
+
+    /// Puts bytes into the map.
+    pub fn lay(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let start = self.region.start.as_ptr();
+        self.change(offset, bytes.len(), || {
+            // SAFETY: the range was checked, is writable and in memory now, and nobody else has the map.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(offset), bytes.len()) };
+        })
+    }
+
+    /// Calls `act` while the system's pages of a range are writable and the map's own.
+    fn change(&self, offset: usize, size: usize, act: impl FnOnce()) -> io::Result<()> {
+        assert!(offset <= self.region.size, "a change lies in the map");
+        assert!(size <= self.region.size - offset, "a change ends in the map");
+        if size == 0 || self.region.mark.forked() {
+            return Ok(());
+        }
+        let _one = self.changing.lock();
+        let (first, last) = (offset / page_size() * page_size(), offset + size);
+        // SAFETY: `first` lies in the region.
+        let start = unsafe { self.region.start.as_ptr().add(first) };
+        let protect = |protection| {
+            // SAFETY: whole pages of the region, which stay readable; to write is left to `act` and the next line.
+            let result = unsafe { libc::mprotect(start.cast(), last - first, protection) };
+            if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        protect(libc::PROT_READ | libc::PROT_WRITE)?;
+        let own = self.populate(first, last);
+        if own.is_ok() {
+            act();
+        }
+        own.and(protect(libc::PROT_READ))
+    }
+
+    /// Copies the system's pages of a writable range away from the file. Where the device fails this is an error,
+    /// and no signal, on every kernel that can do it by itself.
+    fn populate(&self, first: usize, last: usize) -> io::Result<()> {
+        match self.region.advise(first, last - first, libc::MADV_POPULATE_WRITE) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            other => return other,
+        }
+        for offset in (first..last).step_by(page_size()) {
+            // SAFETY: the byte is in the region and writable, and gets the value that it has: whoever reads it
+            // meanwhile sees no change.
+            unsafe {
+                let byte = self.region.start.as_ptr().add(offset);
+                byte.write_volatile(byte.read_volatile());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,6 +326,64 @@ mod tests {
             let kept = |index: usize| index < page || index >= size / page * page;
             assert!(bytes().iter().enumerate().all(|(index, &byte)| byte == u8::from(kept(index))));
         }
+    }
+
+    fn bytes_of(map: &StillMap) -> &[u8] {
+        // SAFETY: the tests map only what their file covers, and change it between two looks.
+        unsafe { std::slice::from_raw_parts(map.as_ptr(), map.size()) }
+    }
+
+    #[test]
+    fn a_still_map_keeps_what_it_is_told_to_and_shows_the_rest_of_the_file() {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileExt;
+
+        let page = page_size();
+        for pages in [8, 3 * HUGE_PAGE_SIZE / page] {
+            let name = format!("diamonddb_still_{}_{pages}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            file.write_all_at(&vec![1; pages * page], 0).unwrap();
+            let size = (pages + 2) * page;
+            let mut map = StillMap::over(file.as_fd(), (pages * page) as u64, size as u64).unwrap();
+            map.keep(page + 5, page).unwrap();
+            map.lay(4 * page - 1, &[7, 7]).unwrap();
+            map.lay(size - 1, &[9]).unwrap();
+            file.write_all_at(&vec![2; pages * page], 0).unwrap();
+            let expected = |index: usize| match index {
+                _ if index == 4 * page - 1 || index == 4 * page => 7,
+                _ if index == size - 1 => 9,
+                _ if index >= pages * page => 0,
+                // The pages that the changes touched are as they were.
+                _ if (page..5 * page).contains(&index) => 1,
+                _ => 2,
+            };
+            let found = bytes_of(&map).iter().enumerate().find(|(index, byte)| **byte != expected(*index));
+            assert_eq!(found, None, "of {pages} pages");
+            // Nobody can write there, and the changes did not leave a map each.
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let range = map.as_ptr().addr()..map.as_ptr().addr() + size;
+            let is_ours =
+                |line: &&str| range.contains(&usize::from_str_radix(&line[..line.find('-').unwrap()], 16).unwrap());
+            let ours: Vec<&str> = maps.lines().filter(is_ours).collect();
+            assert!(ours.len() == 2 && ours.iter().all(|line| line.contains(" r--p ")), "{ours:?}");
+        }
+    }
+
+    #[test]
+    fn a_still_map_is_no_map_of_what_the_file_does_not_have() {
+        use std::os::fd::AsFd;
+
+        let file = std::fs::File::open("/dev/zero").unwrap();
+        assert!(StillMap::over(file.as_fd(), 0, 0).is_err());
+        let path = std::env::temp_dir().join(format!("diamonddb_short_{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let map = StillMap::over(file.as_fd(), 4096, 8192).unwrap();
+        // No signal where the kernel can look first.
+        assert_eq!(map.keep(0, 1).unwrap_err().raw_os_error(), Some(libc::EFAULT));
+        map.keep(page_size().max(4096), 1).unwrap();
     }
 
     #[test]

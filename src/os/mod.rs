@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use bell::Bell;
 pub use draft::Draft;
-pub use map::{Map, Memory};
+pub use map::{Map, Memory, StillMap};
 pub use process::{ForkMark, PerProcess, memory_limit, open_files_limit};
 pub use real::{FileIdentity, RealDisk};
 
@@ -82,6 +82,10 @@ pub trait DiskFile: Send + Sync {
     /// A read-only map of the first `size` bytes, which may lie beyond the end of the file (such bytes must not be
     /// touched until the file covers them). `None` where this disk has no maps: read with `read_at` then.
     fn map(&self, size: u64) -> io::Result<Option<Map>>;
+    /// Memory of `size` bytes whose first `covered` are this file's, which must be so long. `None` as for `map`.
+    fn map_still(&self, _covered: u64, _size: u64) -> io::Result<Option<StillMap>> {
+        Ok(None)
+    }
 }
 
 /// A held lock. Dropping it unlocks.

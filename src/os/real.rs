@@ -17,7 +17,7 @@
 
 use super::lock::LockFile;
 use super::process::resource_limit;
-use super::{Disk, DiskFile, DiskLock, Map, Open, read_exact_at, retry, write_all_at};
+use super::{Disk, DiskFile, DiskLock, Map, Open, StillMap, read_exact_at, retry, write_all_at};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -313,6 +313,10 @@ impl DiskFile for RealFile {
 
     fn map(&self, size: u64) -> io::Result<Option<Map>> {
         Map::new(self.file.as_fd(), size).map(Some)
+    }
+
+    fn map_still(&self, covered: u64, size: u64) -> io::Result<Option<StillMap>> {
+        StillMap::over(self.file.as_fd(), covered, size).map(Some)
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
             no_threads: true,
         };
         let files = PagedFiles::open(disk, options).expect("a database");
-        let (file, _) = files.create_file(1, 512, b"").expect("a file");
+        let (file, _) = files.create_file(1, 512, Arc::default()).expect("a file");
         let write = |edit| files.commit(&[edit], |_, _| {}).expect("a commit");
         write(Edit::Append { file: &file, bytes: &[1; 512], tally: 0 });
         files.checkpoint().expect("a checkpoint");
