@@ -45,8 +45,8 @@ mod database;
 mod ffi;
 
 pub use database::{
-    Batch, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, SalvageOptions, SalvageReport,
-    SalvagedTable, Sizes, Table, TableInfo, VerifyReport, salvage, salvage_on,
+    Batch, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, Pin, SalvageOptions,
+    SalvageReport, SalvagedTable, Sizes, Snapshot, Table, TableInfo, VerifyReport, salvage, salvage_on,
 };
 pub use error::{Error, Message, Result};
 #[cfg(feature = "simulation")]

@@ -465,7 +465,7 @@ fn many_threads_open_one_folder_at_once_and_share_one_database() {
 
 #[test]
 fn the_figures_have_names_and_move() {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 29] = [
         "tables",
         "commits",
         "groups",
@@ -480,6 +480,12 @@ fn the_figures_have_names_and_move() {
         "dirty_bytes_soft",
         "dirty_bytes_hard",
         "old_image_bytes",
+        "snapshots",
+        "oldest_snapshot_age_ms",
+        "oldest_snapshot_lsn",
+        "pins",
+        "pin_bytes_kept",
+        "pin_bytes_mapped",
         "writers_slowed",
         "checkpoints",
         "checkpoint_us_mean",

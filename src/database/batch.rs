@@ -161,6 +161,7 @@ impl Batch {
             return Err(Error::Misuse(text.into()));
         }
         let file = table.file();
+        file.check_writable()?;
         if let What::Replace(id) | What::Delete(id) | What::Expect(id) = what {
             file.check_range(id)?;
             if self.deleted.contains_key(&(file.file().id, id.0)) && !matches!(what, What::Expect(_)) {

@@ -242,7 +242,8 @@ fn has_manifest(disk: &dyn Disk) -> Result<bool> {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Refuses what can be no table's name.
+pub fn check_name(name: &str) -> Result<()> {
     let size = name.len();
     if size == 0 || size > NAME_SIZE_MAX {
         let text = format!("a table's name has 1 to {NAME_SIZE_MAX} bytes, not {size}");

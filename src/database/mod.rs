@@ -1,14 +1,17 @@
 //! One open database: the controller over its tables.
 //!
 //! A [`Database`] is one opening of an engine; a second opening of the same folder in the process shares the engine.
-//! What hangs on an opening (tables, cursors, batches) answers `Closed` once it was closed.
+//! What hangs on an opening (tables, cursors, batches, snapshots) answers `Closed` once it was closed. Only a pin goes
+//! on: it is an opening itself.
 
 mod backup;
 mod batch;
 mod engine;
 mod options;
+mod pin;
 mod salvage;
 mod session;
+mod snapshot;
 mod stats;
 mod table;
 mod upkeep;
@@ -27,7 +30,9 @@ use crate::wal::Need;
 
 pub use batch::{Batch, Committed};
 pub use options::{Durability, OpenOptions, Sizes};
+pub use pin::Pin;
 pub use salvage::{Loss, SalvageOptions, SalvageReport, SalvagedTable, salvage, salvage_on};
+pub use snapshot::Snapshot;
 pub use table::{Cursor, Table};
 pub use verify::{Finding, VerifyReport};
 
@@ -71,7 +76,8 @@ impl Database {
     }
 
     /// Waits for running writes, and closes. `Ok` says that everything is durable. An error is told once; the
-    /// database is closed all the same.
+    /// database is closed all the same. While the folder is open otherwise, or a table is pinned, the engine goes on
+    /// and the folder stays locked.
     pub fn close(self) -> Result<()> {
         self.session.close()
     }
@@ -191,6 +197,12 @@ impl Database {
         };
         let tables = self.engine().tables()?;
         memory::collect(tables.len(), tables.into_iter().map(info), "the list of all tables")
+    }
+
+    /// All tables as they are now, to be read later.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.session.read()?;
+        Ok(Snapshot::new(Arc::clone(&self.session)))
     }
 
     /// An empty batch.

@@ -9,6 +9,7 @@
 //!    place until the last handle is gone.
 //! 4. In a forked child nothing of the parent's is touched: every call says `Forked`, and the child has a list of its
 //!    own.
+//! 5. A pin has a session of its own, so the engine stays until the last pin is closed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -117,6 +118,14 @@ impl Session {
         Ok(Arc::new(Session { engine, folder, shared, mark, closed, writes }))
     }
 
+    /// Another opening of the same engine, for what is to outlive this one. While a write of this one runs.
+    pub fn share(&self) -> Arc<Session> {
+        self.shared.lock().sessions += 1;
+        let (engine, shared) = (Arc::clone(&self.engine), Arc::clone(&self.shared));
+        let (closed, writes) = (AtomicBool::new(false), CachePadded::default());
+        Arc::new(Session { engine, folder: self.folder, shared, mark: self.mark, closed, writes })
+    }
+
     /// The engine, whether or not the session is closed.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -172,6 +181,11 @@ impl Session {
         if !self.mark.forked() {
             self.engine.files.poison(why);
         }
+    }
+
+    /// Refuses a forked child, and nothing else.
+    pub fn refuse_fork(&self) -> Result<()> {
+        if self.mark.forked() { Err(self.refusal()) } else { Ok(()) }
     }
 
     #[cold]

@@ -20,6 +20,12 @@ struct Stats {
     dirty_bytes_soft: u64,
     dirty_bytes_hard: u64,
     old_image_bytes: u64,
+    snapshots: usize,
+    oldest_snapshot_age_ms: Option<u64>,
+    oldest_snapshot_lsn: Option<u64>,
+    pins: u64,
+    pin_bytes_kept: u64,
+    pin_bytes_mapped: u64,
     writers_slowed: u64,
     checkpoints: u64,
     checkpoint_us_mean: f64,
@@ -31,7 +37,8 @@ struct Stats {
     poisoned: Option<String>,
 }
 
-/// All figures since opening. Sizes are in bytes, times in microseconds.
+/// All figures since opening. Sizes are in bytes, times in microseconds where the name does not say otherwise. Scans
+/// count as snapshots.
 pub fn json(engine: &Engine) -> String {
     let figures = engine.files.figures();
     let options = engine.files.options();
@@ -52,6 +59,12 @@ pub fn json(engine: &Engine) -> String {
         dirty_bytes_soft: options.dirty_soft,
         dirty_bytes_hard: options.dirty_hard,
         old_image_bytes: figures.old_bytes,
+        snapshots: figures.snapshots,
+        oldest_snapshot_age_ms: figures.oldest.map(|reader| reader.since.elapsed().as_millis() as u64),
+        oldest_snapshot_lsn: figures.oldest.map(|reader| reader.lsn),
+        pins: figures.pins.count,
+        pin_bytes_kept: figures.pins.kept,
+        pin_bytes_mapped: figures.pins.mapped,
         writers_slowed: figures.throttled,
         checkpoints: figures.checkpoints,
         checkpoint_us_mean: mean(figures.checkpoint_us_total, figures.checkpoints),

@@ -8,7 +8,9 @@ use crate::table::{
     JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema, TableFile, TableScan,
 };
 
-use super::session::Session;
+use super::Database;
+use super::pin::Pin;
+use super::session::{Session, Writing};
 
 /// How many records ahead `fetch_many` brings near.
 const FETCH_AHEAD: usize = 16;
@@ -17,7 +19,8 @@ const FETCH_AHEAD: usize = 16;
 ///
 /// Packed records lie as a C compiler lays the struct out (see `layout`). A null bitmap has bit `f % 8` of byte
 /// `f / 8` set where field `f` is null. Every verb that writes returns when its commit is as durable as the
-/// database's mode says; a verb that fails has changed nothing, except after `CommitUnknown`.
+/// database's mode says; a verb that fails has changed nothing, except after `CommitUnknown`. A table of a snapshot
+/// reads as of the snapshot, and every verb that writes is `Unsupported`.
 #[derive(Clone)]
 pub struct Table {
     session: Arc<Session>,
@@ -29,7 +32,7 @@ impl Table {
         Table { session, file }
     }
 
-    /// Its name now.
+    /// Its name now, or as of its snapshot.
     pub fn name(&self) -> String {
         self.file.name().to_string()
     }
@@ -58,7 +61,7 @@ impl Table {
 
     /// Saves a record; returns its id.
     pub fn save(&self, record: Record<'_>) -> Result<RecordId> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let (id, lsn) = self.file.save(|slot| self.file.encode(record, slot))?;
         self.wait(lsn)?;
         Ok(id)
@@ -66,7 +69,7 @@ impl Table {
 
     /// Saves records in one commit. Their ids follow each other; returns the first (of none: the next id).
     pub fn save_many(&self, records: Records<'_>) -> Result<RecordId> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         records.check(&self.file)?;
         if records.count == 0 {
             return self.next_id();
@@ -81,7 +84,7 @@ impl Table {
 
     /// Saves a JSON object; returns its id. What it leaves out is null.
     pub fn save_json(&self, json: &str) -> Result<RecordId> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let (id, lsn) = self.file.save(|slot| self.file.encode_json(json, slot))?;
         self.wait(lsn)?;
         Ok(id)
@@ -89,7 +92,7 @@ impl Table {
 
     /// Saves an array of JSON objects in one commit; returns the first id and how many.
     pub fn save_many_json(&self, json: &str) -> Result<(RecordId, usize)> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let slot_size = self.layout().slot_size;
         let mut slots = Vec::new();
         let count = self.file.encode_json_many(json, &mut slots)?;
@@ -209,6 +212,7 @@ impl Table {
 
     /// Replaces many records in one commit, all or none.
     pub fn replace_many(&self, ids: &[RecordId], records: Records<'_>) -> Result<()> {
+        self.file.check_writable()?;
         if records.count != ids.len() {
             return Err(different_counts(ids.len(), records.count));
         }
@@ -234,6 +238,7 @@ impl Table {
 
     /// Replaces many records by an array of JSON objects in one commit, all or none.
     pub fn replace_many_json(&self, ids: &[RecordId], json: &str) -> Result<()> {
+        self.file.check_writable()?;
         let mut slots = Vec::new();
         let count = self.file.encode_json_many(json, &mut slots)?;
         if count != ids.len() {
@@ -244,14 +249,14 @@ impl Table {
 
     /// Deletes a record. Its id is not given again.
     pub fn delete(&self, id: RecordId) -> Result<()> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let lsn = self.file.delete(id, None)?;
         self.wait(lsn)
     }
 
     /// Deletes a record if it still is `expected`; else `Conflict`.
     pub fn delete_if(&self, id: RecordId, expected: Record<'_>) -> Result<()> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
         self.file.encode(expected, &mut slot)?;
         let lsn = self.file.delete(id, Some(&slot))?;
@@ -267,10 +272,20 @@ impl Table {
         self.change_many(ids, &slots, -1)
     }
 
-    /// Scans the table as of now: the records that were committed before the call, whatever is written meanwhile.
+    /// Scans the table as of now, or as of its snapshot: the records that were committed before, whatever is written
+    /// meanwhile.
     pub fn scan(&self, range: ScanRange) -> Result<Cursor> {
         self.read()?;
         Ok(Cursor { session: Arc::clone(&self.session), scan: TableScan::new(&self.file, range)? })
+    }
+
+    /// Pins the table as of now, or as of its snapshot: all slots in one piece of memory. Makes a checkpoint and reads
+    /// every page. `Corrupt` names a page that does not match its checksum.
+    pub fn pin(&self) -> Result<Pin> {
+        // Closing waits for it, so that the pin's own opening begins before this one ends.
+        let _making = self.session.write()?;
+        self.read()?;
+        Pin::new(&self.file, Database { session: self.session.share() })
     }
 
     pub(super) fn file(&self) -> &Arc<TableFile> {
@@ -288,12 +303,18 @@ impl Table {
         if self.file.file().is_dropped() { Err(self.file.dropped()) } else { Ok(()) }
     }
 
+    fn write(&self) -> Result<Writing<'_>> {
+        let writing = self.session.write()?;
+        self.file.check_writable()?;
+        Ok(writing)
+    }
+
     fn wait(&self, lsn: u64) -> Result<()> {
         self.file.files().wait_as_promised(lsn)
     }
 
     fn replace_slot(&self, id: RecordId, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         // It comes near while the new record is packed and its frame is summed.
         self.file.prefetch(id, true);
         let lsn = self.file.with_slots(1, |slot| {
@@ -309,7 +330,7 @@ impl Table {
         expect: impl FnOnce(&mut [u8]) -> Result<()>,
         pack: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         let lsn = self.file.with_slots(2, |slots| {
             let (expected, slot) = slots.split_at_mut(self.layout().slot_size);
             expect(expected)?;
@@ -329,7 +350,7 @@ impl Table {
 
     /// Puts slots in the places of records that are there, in one commit.
     fn change_many(&self, ids: &[RecordId], slots: &[u8], tally: i64) -> Result<()> {
-        let _writing = self.session.write()?;
+        let _writing = self.write()?;
         if tally != 0 {
             refuse_twins(ids)?;
         }

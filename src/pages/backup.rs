@@ -32,7 +32,7 @@ use crate::format::checksum::{page_sum, xxh3};
 use crate::format::header::{Contents, Header};
 use crate::format::manifest::{Features, Manifest};
 use crate::memory;
-use crate::os::sync::Ordering;
+use crate::os::sync::{Ordering, yield_now};
 use crate::os::{Disk, DiskFile, DiskLock, ForkMark, Open, retry, write_all_at};
 use crate::wal::Need;
 
@@ -43,7 +43,7 @@ use super::copy::PageEntry;
 use super::file::{FileImage, PagedFile};
 use super::recovery::make_folders;
 use super::root::{self, CATALOG, MANIFEST};
-use super::snapshot::Snapshot;
+use super::snapshot::{ReaderKind, Snapshot};
 
 /// Told how many bytes are copied and of how many. `Break` calls the backup off.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
@@ -139,7 +139,7 @@ impl BackupCut {
             let held: Vec<Arc<PagedFile>> = catalog.files.values().cloned().collect();
             held.iter().for_each(|file| file.hold());
             let mut images = Vec::with_capacity(held.len());
-            let snapshot = files.snapshot(|| images.extend(held.iter().map(|file| file.image())));
+            let snapshot = files.snapshot(ReaderKind::Backup, || images.extend(held.iter().map(|file| file.image())));
             BackupCut { files: Arc::clone(files), snapshot, images, held, next_file: catalog.next, lsn: 0 }
         };
         // A commit that has its LSN is applied without a wait for any disk. Until it is, pages that a bulk append
@@ -149,7 +149,7 @@ impl BackupCut {
                 if files.wal.failure().is_some() {
                     return Err(files.wal.poisoned());
                 }
-                std::thread::yield_now();
+                yield_now();
             }
         }
         cut.lsn = files.wal.last();

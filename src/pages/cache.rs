@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::memory;
 
 use super::file::FileId;
+use super::snapshot::Reader;
 
 /// A page of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +55,8 @@ pub(super) struct OldImage {
 /// All stripes, and the cuts that are alive.
 pub(super) struct Cache {
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
-    live: Mutex<BTreeMap<u64, u32>>,
+    /// Every reader's cut has an epoch of its own.
+    live: Mutex<BTreeMap<u64, Reader>>,
     /// The newest snapshot's cut, or 0.
     snapshot: AtomicU64,
     /// The cut of the checkpoint that is being taken, or 0, and the one before it.
@@ -91,23 +93,23 @@ impl Cache {
     }
 
     /// A reader's cut becomes alive. Called under the wal's lock, before anything is written after the cut.
-    pub fn add_cut(&self, epoch: u64) {
+    pub fn add_cut(&self, epoch: u64, reader: Reader) {
         let mut live = self.live.lock();
-        *live.entry(epoch).or_default() += 1;
+        live.insert(epoch, reader);
         self.snapshot.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// How many readers' cuts are alive, and the oldest.
+    pub fn readers(&self) -> (usize, Option<Reader>) {
+        let live = self.live.lock();
+        (live.len(), live.values().next().copied())
     }
 
     /// A reader's cut is no longer needed; nor are the images that only it could see.
     pub fn remove_cut(&self, epoch: u64) {
         {
             let mut live = self.live.lock();
-            if let Some(count) = live.get_mut(&epoch) {
-                *count -= 1;
-                if *count > 0 {
-                    return;
-                }
-                live.remove(&epoch);
-            }
+            live.remove(&epoch);
             let newest = live.keys().next_back().copied().unwrap_or(0);
             self.snapshot.store(newest, Ordering::Release);
         }

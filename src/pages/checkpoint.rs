@@ -236,6 +236,10 @@ impl PagedFiles {
             memory::reserve(&mut run.sums, 8, WRITES)?;
             run.sums.put_u64(page_sum(file.id.0, key.page, image));
         }
+        // Before anything of this chunk is logged: it may fail without harm.
+        for run in &runs {
+            self.pins.keep(&run.file, run.first..run.end())?;
+        }
         let mut payload = Vec::new();
         payload.put_u64(work.cut.lsn);
         for run in &runs {
@@ -422,20 +426,6 @@ impl PagedFiles {
     /// Promise 7: a failed write or sync ends all writing.
     pub(super) fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
         self.wal.broken(act, name, error)
-    }
-}
-
-impl PagedFile {
-    /// The file as of a cut. Under the wal's lock, and the catalog's.
-    pub(super) fn image(&self) -> FileImage {
-        FileImage {
-            id: self.id,
-            kind: self.kind,
-            page_size: self.page_size as u32,
-            length: self.committed.load(Ordering::Relaxed),
-            tally: self.tally.load(Ordering::Relaxed),
-            meta: self.meta(),
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! 3. Frames are written and read through `copy` alone. A copy that races with a write is made by instructions that
 //!    the compiler does not see into (or, where a tool must see them, by atomic bytes), so that the race has no
 //!    meaning in the language; its result is used only if the version stood still.
+//! 4. What a pin shows stands still: whoever overwrites a page of its file keeps the page for it first (`pin`).
 
 #![allow(unsafe_code)]
 
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::os::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, fence};
-use crate::os::{Map, Memory};
+use crate::os::{Map, Memory, StillMap};
 
 /// Where a page is now: its version and, while it is dirty, its frame.
 #[derive(Debug, Default)]
@@ -218,6 +219,14 @@ impl Mapping {
         }
         self.base.load(Ordering::Acquire).wrapping_add(BLOCK_SIZE as usize + page as usize * page_size)
     }
+}
+
+/// `size` bytes at `at` in the memory of a pin.
+pub fn still(map: &StillMap, at: usize, size: usize) -> &[u8] {
+    assert!(at <= map.size(), "a pin is read where it is");
+    assert!(size <= map.size() - at, "a pin is read to its end at most");
+    // SAFETY: the range was checked, and by rule 4 its bytes do not change. The map lives as long as the borrow.
+    unsafe { std::slice::from_raw_parts(map.as_ptr().add(at), size) }
 }
 
 /// The private memory of one page, not yet or no longer in use by the page's entry.

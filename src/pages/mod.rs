@@ -8,7 +8,8 @@
 //! 1. A page's bytes change only under its stripe's lock, between two steps of its version.
 //! 2. A dirty page reaches its file after the wal that holds its changes is synced, and after its sum is logged.
 //! 3. Maps are read-only. All writing of data files goes through `DiskFile::write_at`, by the one checkpoint that
-//!    runs at a time, or past the length, by the one appender that holds the file's tail.
+//!    runs at a time and keeps for pins what it overwrites, or past the length, by the one appender that holds the
+//!    file's tail.
 //! 4. No lock is held across a wait for a disk, but for a file's tail during a bulk append, and the lock that makes
 //!    checkpoints follow one another.
 //! 5. Lock order: checkpoint, catalog, tails by file number, stripes ascending, wal, live cuts.
@@ -19,6 +20,7 @@ mod checkpoint;
 mod commit;
 pub mod copy;
 mod file;
+mod pin;
 mod recovery;
 mod redo;
 mod root;
@@ -41,10 +43,12 @@ pub use commit::{Edit, Outcome};
 use copy::{FramePool, PageEntry};
 use file::FileShared;
 pub use file::{FileId, FileImage, PagedFile};
+use pin::Pins;
+pub use pin::{Pin, PinFigures};
 pub use recovery::NewDatabase;
 use root::Root;
 pub use salvage::Remains;
-pub use snapshot::Snapshot;
+pub use snapshot::{Reader, ReaderKind, Snapshot};
 
 /// Sizes and habits. The simulation runs the same paths with small numbers.
 #[derive(Clone, Debug)]
@@ -88,6 +92,7 @@ pub struct PagedFiles {
     root: Arc<Root>,
     catalog: Mutex<Catalog>,
     pools: Mutex<HashMap<usize, Arc<FramePool>>>,
+    pins: Pins,
     /// Held by the one checkpoint that runs.
     checkpointing: Mutex<()>,
     /// Someone asked for a checkpoint.
@@ -131,8 +136,14 @@ pub struct Figures {
     pub wal: crate::wal::WalStats,
     /// Bytes of dirty pages and visitors.
     pub dirty_bytes: u64,
-    /// Bytes of old images, kept for snapshots and a running checkpoint.
+    /// Bytes of old images, kept for scans, snapshots and a running checkpoint.
     pub old_bytes: u64,
+    /// Scans and snapshots that are open.
+    pub snapshots: usize,
+    /// The oldest of them.
+    pub oldest: Option<Reader>,
+    /// The pins.
+    pub pins: PinFigures,
     /// Checkpoints since opening.
     pub checkpoints: u64,
     /// Their time in all, in microseconds.
@@ -316,10 +327,14 @@ impl PagedFiles {
     /// Figures for `stats`.
     pub fn figures(&self) -> Figures {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (snapshots, oldest) = self.cache.readers();
         Figures {
             wal: self.wal.stats(),
             dirty_bytes: count(&self.shared.dirty_bytes),
             old_bytes: self.cache.old_bytes(),
+            snapshots,
+            oldest,
+            pins: self.pins.figures(),
             checkpoints: count(&self.stats.checkpoints),
             checkpoint_us_total: count(&self.stats.checkpoint_us_total),
             checkpoint_us_max: count(&self.stats.checkpoint_us_max),
@@ -360,7 +375,7 @@ impl PagedFiles {
         self.wal.failure().is_none()
             && !self.options.read_only
             && (self.wanted.load(Ordering::Acquire)
-                || self.private_bytes() >= self.options.dirty_soft
+                || self.shared.dirty_bytes.load(Ordering::Relaxed) >= self.options.dirty_soft
                 || self.wal.live_bytes() >= self.options.wal_soft)
     }
 
@@ -369,9 +384,14 @@ impl PagedFiles {
         &self.wal
     }
 
-    /// Bytes of private memory that only a checkpoint, or the end of a snapshot, gives back.
+    /// Bytes of private memory that only a checkpoint gives back, or whoever reads as of an earlier moment.
     fn private_bytes(&self) -> u64 {
-        self.shared.dirty_bytes.load(Ordering::Relaxed) + self.cache.old_bytes()
+        self.shared.dirty_bytes.load(Ordering::Relaxed) + self.held_bytes()
+    }
+
+    /// The part of it that no checkpoint gives back, but for old images of the one that runs.
+    fn held_bytes(&self) -> u64 {
+        self.cache.old_bytes() + self.pins.kept()
     }
 
     fn pool(&self, page_size: usize) -> Arc<FramePool> {
@@ -475,8 +495,8 @@ impl PagedFiles {
                 if let Some(refusal) = self.refused.lock().clone() {
                     return Err(refusal);
                 }
-                if self.cache.old_bytes() * 2 > hard || useless > 8 {
-                    return Err(self.held_by_snapshots());
+                if self.held_bytes() * 2 > hard || useless > 8 {
+                    return Err(self.memory_is_full());
                 }
             }
             self.request_checkpoint();
@@ -487,12 +507,20 @@ impl PagedFiles {
 
     fn checkpoint_or_name_what_holds(&self) -> Result<()> {
         self.checkpoint()?;
-        if self.private_bytes() >= self.options.dirty_hard { Err(self.held_by_snapshots()) } else { Ok(()) }
+        if self.private_bytes() >= self.options.dirty_hard { Err(self.memory_is_full()) } else { Ok(()) }
     }
 
-    fn held_by_snapshots(&self) -> Error {
-        let bytes = self.cache.old_bytes();
-        let text = format!("{bytes} bytes of old pages are kept for scans and snapshots; close them to write on");
+    /// Why a checkpoint did not help: the oldest of those who hold memory is the one to close first.
+    fn memory_is_full(&self) -> Error {
+        let (held, limit) = (self.held_bytes(), self.options.dirty_hard);
+        let oldest = [self.cache.readers().1, self.pins.oldest()].into_iter().flatten().min_by_key(|it| it.since);
+        let text = match oldest {
+            Some(oldest) => format!(
+                "{held} bytes of pages are kept for scans, snapshots and pins, and memory for changes is limited to \
+                 {limit} bytes (dirty_hard); the oldest is {oldest}: close it to write on"
+            ),
+            None => format!("memory for changes is limited to {limit} bytes (dirty_hard), and checkpoints lag behind"),
+        };
         Error::Full(text.into())
     }
 

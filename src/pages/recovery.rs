@@ -36,6 +36,7 @@ use crate::wal::segment::{Link, segment_name};
 
 use super::cache::{Cache, PageKey};
 use super::file::{Descriptors, FileImage, FileShared, LENGTH_LIMIT, PagedFile};
+use super::pin::Pins;
 use super::redo::{Redo, sums_of};
 use super::root::{MANIFEST, Root};
 use super::{Catalog, FileId, PageOptions, PageStats, PagedFiles};
@@ -145,6 +146,7 @@ impl PagedFiles {
             root,
             catalog: Mutex::default(),
             pools: Mutex::default(),
+            pins: Pins::default(),
             checkpointing: Mutex::new(()),
             wanted: AtomicBool::new(false),
             bell: Bell::default(),

@@ -1,6 +1,12 @@
 //! Reading as of one cut, whatever is committed meanwhile.
+//!
+//! A cut is a line between two commits, drawn under the wal's lock. While someone reads as of it, writers leave copies
+//! of the pages that they change. That costs memory, so every reader says what it is and since when it reads: where
+//! writers are refused for want of memory, the oldest reader is named.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::os::sync::Ordering;
@@ -8,13 +14,50 @@ use crate::os::sync::Ordering;
 use super::PagedFiles;
 use super::cache::PageKey;
 use super::copy::{Seen, Source};
-use super::file::PagedFile;
+use super::file::{FileImage, PagedFile};
+
+/// What reads as of an earlier moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderKind {
+    /// A scan of a table.
+    Scan,
+    /// A snapshot of all tables.
+    Snapshot,
+    /// A pin of a table, or one that is being made.
+    Pin,
+    /// A backup that is under way.
+    Backup,
+}
+
+/// Who keeps memory for an earlier moment, and since when.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// What it is.
+    pub kind: ReaderKind,
+    /// When it began.
+    pub since: Instant,
+    /// The last commit that it sees.
+    pub lsn: u64,
+}
 
 /// A line between two commits. While it lives, the page images that it can see are kept.
 pub struct Snapshot {
     files: Arc<PagedFiles>,
     /// The last epoch before the line.
     pub(super) epoch: u64,
+    reader: Reader,
+}
+
+impl fmt::Display for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ReaderKind::Scan => "scan",
+            ReaderKind::Snapshot => "snapshot",
+            ReaderKind::Pin => "pin",
+            ReaderKind::Backup => "backup",
+        };
+        write!(f, "a {kind} as of LSN {}, {} seconds old", self.lsn, self.since.elapsed().as_secs())
+    }
 }
 
 impl Drop for Snapshot {
@@ -28,12 +71,24 @@ impl Drop for Snapshot {
 impl PagedFiles {
     /// Draws the line now. `capture` runs when exactly the commits before the line have been made, so that lengths
     /// read there belong to it.
-    pub fn snapshot(self: &Arc<PagedFiles>, capture: impl FnOnce()) -> Snapshot {
-        let epoch = self.wal.cut_for_reading(|epoch| {
-            self.cache.add_cut(epoch);
+    pub fn snapshot(self: &Arc<PagedFiles>, kind: ReaderKind, capture: impl FnOnce()) -> Snapshot {
+        let since = Instant::now();
+        let mut reader = Reader { kind, since, lsn: 0 };
+        let epoch = self.wal.cut_for_reading(|epoch, lsn| {
+            reader.lsn = lsn;
+            self.cache.add_cut(epoch, reader);
             capture();
         });
-        Snapshot { files: Arc::clone(self), epoch }
+        Snapshot { files: Arc::clone(self), epoch, reader }
+    }
+
+    /// Draws the line now, through all files: gives each with its state there.
+    pub fn snapshot_of_all(self: &Arc<PagedFiles>, kind: ReaderKind) -> (Snapshot, Vec<(Arc<PagedFile>, FileImage)>) {
+        let catalog = self.lock_catalog();
+        let mut images = Vec::with_capacity(catalog.files.len());
+        let capture = || images.extend(catalog.files.values().map(|file| (Arc::clone(file), file.image())));
+        let snapshot = self.snapshot(kind, capture);
+        (snapshot, images)
     }
 }
 
@@ -42,11 +97,41 @@ impl PagedFile {
     pub fn committed_length(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
     }
+
+    /// The file as of a cut. Under the wal's lock, and the catalog's.
+    pub(super) fn image(&self) -> FileImage {
+        FileImage {
+            id: self.id,
+            kind: self.kind,
+            page_size: self.page_size as u32,
+            length: self.committed.load(Ordering::Relaxed),
+            tally: self.tally.load(Ordering::Relaxed),
+            meta: self.meta(),
+        }
+    }
 }
 
 impl Snapshot {
-    /// Copies a whole page, as it was at the line.
-    pub fn read_page(&self, file: &PagedFile, page: u64, out: &mut [u8]) -> Result<()> {
+    /// The files that it is of.
+    pub fn files(&self) -> &Arc<PagedFiles> {
+        &self.files
+    }
+
+    /// Who holds it.
+    pub fn reader(&self) -> Reader {
+        self.reader
+    }
+
+    /// True if the data file may lack the page as it was at the line, though it has the page. While no checkpoint runs.
+    pub(super) fn differs_from_disk(&self, file: &PagedFile, page: u64) -> Result<bool> {
+        let key = PageKey { file: file.id, page };
+        let entry = file.entry(page)?;
+        let stripe = self.files.cache.lock(self.files.cache.stripe_of(key));
+        Ok(stripe.image(key, self.epoch).is_some() || entry.has_frame())
+    }
+
+    /// Copies bytes of a page, from `at` on, as they were at the line.
+    pub fn read(&self, file: &PagedFile, page: u64, at: usize, out: &mut [u8]) -> Result<()> {
         let key = PageKey { file: file.id, page };
         let stripe_number = self.files.cache.stripe_of(key);
         // Before the lock, since it may have to look at the file.
@@ -56,23 +141,23 @@ impl Snapshot {
             let stripe = self.files.cache.lock(stripe_number);
             if let Some(image) = stripe.image(key, self.epoch) {
                 drop(stripe);
-                out.copy_from_slice(&image);
+                out.copy_from_slice(&image[at..at + out.len()]);
                 return Ok(());
             }
-            if round > 8 && entry.read_frame(file.page_size, 0, out) {
+            if round > 8 && entry.read_frame(file.page_size, at, out) {
                 // Writers keep changing it: then it is in a frame, and copying that under the lock is short.
                 return Ok(());
             }
             let version = entry.version();
             drop(stripe);
             let source = Source { mapping: &file.mapping, page, page_size: file.page_size };
-            if entry.read(source, 0, out, None) == Seen::Copied && entry.version() == version {
+            if entry.read(source, at, out, None) == Seen::Copied && entry.version() == version {
                 // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
                 let dropped = || Error::NotFound("the table was dropped".into());
                 return if file.is_dropped() { Err(dropped()) } else { Ok(()) };
             }
             // Not verified or not mapped yet, or changed meanwhile: the plain read sees to the first two.
-            file.read(page, 0, out, None)?;
+            file.read(page, at, out, None)?;
             if entry.version() == version {
                 return Ok(());
             }
@@ -116,16 +201,16 @@ mod tests {
         let write = |edit| files.commit(&[edit], |_, _| {}).expect("a commit");
         write(Edit::Append { file: &file, bytes: &[1; 512], tally: 0 });
         files.checkpoint().expect("a checkpoint");
-        let mut out = [0; 512];
+        let mut out = [0];
         file.read(0, 0, &mut out, None).expect("the map has the page");
         write(Edit::Write { file: &file, offset: 0, bytes: &[2; 512], given: None, tally: 0 });
 
-        let snapshot = files.snapshot(|| {});
-        snapshot.read_page(&file, 0, &mut out).expect("a page");
-        assert_eq!(out, [2; 512]);
+        let snapshot = files.snapshot(ReaderKind::Scan, || {});
+        snapshot.read(&file, 0, 0, &mut out).expect("a page");
+        assert_eq!(out, [2]);
         files.drop_file(&file).expect("a drop");
         files.checkpoint().expect("a checkpoint");
-        assert!(matches!(snapshot.read_page(&file, 0, &mut out), Err(Error::NotFound(_))), "it read {}", out[0]);
+        assert!(matches!(snapshot.read(&file, 0, 0, &mut out), Err(Error::NotFound(_))), "it read {out:?}");
         std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }

@@ -9,7 +9,8 @@
 //! crosses pages and finding one is a shift. The next id is the file's length; the file's tally counts the records
 //! that are there. A slot without a record is all zeros, and so a page without one becomes a hole.
 //!
-//! [`TableFile`] speaks slots and LSNs; what a user calls is `database::Table`.
+//! [`TableFile`] speaks slots and LSNs; what a user calls is `database::Table`. It reads the table as it is now, or as
+//! of a cut: then it is one of many for its file, and nothing writes through it.
 
 mod field;
 mod json;
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Take};
 use crate::memory;
 use crate::os::sync::{RwLock, thread_local};
-use crate::pages::{Edit, Outcome, PagedFile, PagedFiles};
+use crate::pages::{Edit, FileImage, Outcome, PagedFile, PagedFiles, Pin, ReaderKind, Snapshot};
 
 pub use field::{Field, FieldKind};
 pub use json::JsonStyle;
@@ -86,6 +87,17 @@ pub struct TableFile {
     slot_size: usize,
     /// A page has two to this power slots.
     page_shift: u32,
+    /// None: as it is now.
+    cut: Option<Cut>,
+}
+
+/// A table's state between two commits.
+#[derive(Clone)]
+struct Cut {
+    snapshot: Arc<Snapshot>,
+    /// The file's length, in bytes.
+    length: u64,
+    tally: i64,
 }
 
 thread_local! {
@@ -113,12 +125,7 @@ impl TableFile {
 
     /// Name and schema from a file's description; or what is wrong with it.
     pub fn described(meta: &[u8], page_size: usize) -> std::result::Result<(Arc<str>, Schema), String> {
-        let mut take = Take(meta);
-        let (name, schema) = take
-            .u32()
-            .and_then(|size| take.bytes(size as usize))
-            .and_then(|name| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(take.0).ok()?)))
-            .ok_or("it names no table")?;
+        let (name, schema) = TableFile::read_description(meta).ok_or("it names no table")?;
         let schema = Schema::parse(schema).map_err(|error| error.message().to_owned())?;
         let slot_size = schema.layout().slot_size;
         if !page_size.is_multiple_of(slot_size) || !(page_size / slot_size).is_power_of_two() {
@@ -127,10 +134,34 @@ impl TableFile {
         Ok((Arc::from(name), schema))
     }
 
+    /// The name in a file's description, and the schema's text.
+    fn read_description(meta: &[u8]) -> Option<(&str, &str)> {
+        let mut take = Take(meta);
+        let size = take.u32()? as usize;
+        let name = take.bytes(size)?;
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(take.0).ok()?))
+    }
+
+    /// True if a file's description is that of the table `name`.
+    pub fn is_named(meta: &[u8], name: &str) -> bool {
+        TableFile::read_description(meta).is_some_and(|(found, _)| found == name)
+    }
+
     /// The table in a file.
     pub fn open(files: &Arc<PagedFiles>, file: Arc<PagedFile>) -> Result<TableFile> {
+        let meta = file.meta();
+        TableFile::with(files, file, &meta, None)
+    }
+
+    /// The table in a file, as it was at a cut.
+    pub fn open_as_of(snapshot: &Arc<Snapshot>, file: &Arc<PagedFile>, image: &FileImage) -> Result<TableFile> {
+        let cut = Cut { snapshot: Arc::clone(snapshot), length: image.length, tally: image.tally };
+        TableFile::with(snapshot.files(), Arc::clone(file), &image.meta, Some(cut))
+    }
+
+    fn with(files: &Arc<PagedFiles>, file: Arc<PagedFile>, meta: &[u8], cut: Option<Cut>) -> Result<TableFile> {
         let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {}", file.id.0), what);
-        let (name, schema) = TableFile::described(&file.meta(), file.page_size).map_err(|what| damaged(&what))?;
+        let (name, schema) = TableFile::described(meta, file.page_size).map_err(|what| damaged(&what))?;
         let slot_size = schema.layout().slot_size;
         if !file.length().is_multiple_of(slot_size as u64) {
             return Err(damaged("its length is no whole number of records"));
@@ -140,7 +171,7 @@ impl TableFile {
         }
         let page_shift = (file.page_size / slot_size).ilog2();
         let name = RwLock::new(name);
-        Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift })
+        Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift, cut })
     }
 
     /// The table's name now.
@@ -177,7 +208,7 @@ impl TableFile {
 
     /// Records that are there.
     pub fn count(&self) -> u64 {
-        self.file.tally().max(0) as u64
+        self.cut.as_ref().map_or_else(|| self.file.tally(), |cut| cut.tally).max(0) as u64
     }
 
     /// The first id whose page the data file should have and has no room for.
@@ -188,7 +219,33 @@ impl TableFile {
     /// The id that the next save gets.
     #[inline]
     pub fn next_id(&self) -> u64 {
-        self.file.length() / self.slot_size as u64
+        self.cut.as_ref().map_or_else(|| self.file.length(), |cut| cut.length) / self.slot_size as u64
+    }
+
+    /// The cut as of which the table is read, or, where that is now, one that is drawn for this reader.
+    fn cut(&self, kind: ReaderKind) -> Cut {
+        self.cut.clone().unwrap_or_else(|| {
+            let (mut length, mut tally) = (0, 0);
+            let capture = || (length, tally) = (self.file.committed_length(), self.file.tally());
+            let snapshot = Arc::new(self.files.snapshot(kind, capture));
+            Cut { snapshot, length, tally }
+        })
+    }
+
+    /// Refuses to write through a table as of a cut.
+    #[inline]
+    pub fn check_writable(&self) -> Result<()> {
+        if self.cut.is_some() { Err(self.only_read()) } else { Ok(()) }
+    }
+
+    /// All slots in one piece of memory, as of the table's cut or of now.
+    pub fn pin(&self) -> Result<Pin> {
+        let cut = self.cut(ReaderKind::Pin);
+        self.files.pin(&cut.snapshot, &self.file, cut.length).map_err(|error| match self.named(error) {
+            Error::Corrupt(text) => Error::Corrupt(format!("table {} cannot be pinned: {text}", self.name()).into()),
+            Error::Full(text) => Error::Full(format!("table {} cannot be pinned: {text}", self.name()).into()),
+            error => error,
+        })
     }
 
     /// Packs a record into a slot, which has `slot_size` bytes.
@@ -275,14 +332,14 @@ impl TableFile {
         if record.bytes.len() != layout.record_size {
             return Err(self.wrong_size(record.bytes.len()));
         }
-        if id.0 >= self.next_id() {
+        let small = self.slot_size <= SLOT_ON_STACK;
+        if self.cut.is_some() || !small || layout.state_offset < layout.record_size || record.nulls.is_some() {
+            return self.fetch_slot_then_unpack(id, record);
+        }
+        if id.0 >= self.file.length() / self.slot_size as u64 {
             return Err(self.out_of_range(id));
         }
         let (page, at) = self.place(id);
-        let small = self.slot_size <= SLOT_ON_STACK;
-        if !small || layout.state_offset < layout.record_size || record.nulls.is_some() {
-            return self.fetch_slot_then_unpack(id, record);
-        }
         // The state lies behind the record: the record goes straight into the caller's memory.
         let mut state = [0];
         self.file.read(page, at, record.bytes, Some((at + layout.state_offset, &mut state)))?;
@@ -320,7 +377,10 @@ impl TableFile {
             return Err(self.out_of_range(id));
         }
         let (page, at) = self.place(id);
-        self.file.read(page, at, slot, None)?;
+        match &self.cut {
+            None => self.file.read(page, at, slot, None)?,
+            Some(cut) => cut.snapshot.read(&self.file, page, at, slot).map_err(|error| self.named(error))?,
+        }
         if is_live(self.layout(), slot) { Ok(()) } else { Err(self.deleted(id)) }
     }
 
@@ -402,7 +462,18 @@ impl TableFile {
     /// The error for a table that was dropped.
     #[cold]
     pub fn dropped(&self) -> Error {
-        Error::NotFound(format!("table {} was dropped", self.name()).into())
+        let name = self.name();
+        let text = match self.cut {
+            None => format!("table {name} was dropped"),
+            Some(_) => format!("table {name} was dropped since the snapshot was taken, and its pages are gone"),
+        };
+        Error::NotFound(text.into())
+    }
+
+    #[cold]
+    fn only_read(&self) -> Error {
+        let text = format!("table {} of a snapshot is only read; open it in the database to write", self.name());
+        Error::Unsupported(text.into())
     }
 
     /// The same error, with the table's name where the floor below, which knows no names, says that it was dropped.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::pages::Snapshot;
+use crate::pages::ReaderKind;
 
 use super::json::{JsonStyle, decode_json};
 use super::record::{RecordMut, decode_packed, is_live};
-use super::{RecordId, RecordsMut, TableFile};
+use super::{Cut, RecordId, RecordsMut, TableFile};
 
 /// Which ids a scan covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,10 @@ impl Default for ScanRange {
     }
 }
 
-/// A scan under way. It sees exactly what was committed when it began.
+/// A scan under way. It sees exactly what was committed when it began, or before the table's cut.
 pub struct TableScan {
     table: Arc<TableFile>,
-    snapshot: Snapshot,
+    cut: Cut,
     /// The ids that are left.
     from: u64,
     to: u64,
@@ -38,7 +38,6 @@ pub struct TableScan {
     /// The page in `bytes`, if any.
     page: Option<u64>,
     bytes: Vec<u8>,
-    count: u64,
 }
 
 impl TableScan {
@@ -46,17 +45,16 @@ impl TableScan {
     pub fn new(table: &Arc<TableFile>, range: ScanRange) -> Result<TableScan> {
         let file = table.file();
         let bytes = memory::zeros(file.page_size, &format!("a scan of table {}", table.name()))?;
-        let (mut length, mut count) = (0, 0);
-        let snapshot = table.files().snapshot(|| (length, count) = (file.committed_length(), table.count()));
-        let end = length / table.slot_size as u64;
+        let cut = table.cut(ReaderKind::Scan);
+        let end = cut.length / table.slot_size as u64;
         let (from, to) = (range.from.min(end), range.to.min(end));
         let table = Arc::clone(table);
-        Ok(TableScan { table, snapshot, from, to: to.max(from), reverse: range.reverse, page: None, bytes, count })
+        Ok(TableScan { table, cut, from, to: to.max(from), reverse: range.reverse, page: None, bytes })
     }
 
     /// How many records were there when the scan began.
     pub fn count_at_start(&self) -> u64 {
-        self.count
+        self.cut.tally.max(0) as u64
     }
 
     /// Goes on behind the page that could not be read, going forwards.
@@ -160,7 +158,10 @@ impl TableScan {
         let (page, at) = self.table.place(RecordId(id));
         if self.page != Some(page) {
             self.page = None;
-            self.snapshot.read_page(self.table.file(), page, &mut self.bytes)?;
+            self.cut
+                .snapshot
+                .read(self.table.file(), page, 0, &mut self.bytes)
+                .map_err(|error| self.table.named(error))?;
             self.page = Some(page);
         }
         Ok(at)

@@ -391,12 +391,12 @@ impl Wal {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Draws a line for a reader: returns the last epoch before it.
-    pub fn cut_for_reading(&self, capture: impl FnOnce(u64)) -> u64 {
-        let _state = self.state.lock();
+    /// Draws a line for a reader: returns the last epoch before it. `capture` is told that and the last LSN.
+    pub fn cut_for_reading(&self, capture: impl FnOnce(u64, u64)) -> u64 {
+        let state = self.state.lock();
         let epoch = self.epoch.load(Ordering::Relaxed);
         // Whoever sees the new epoch must see what the line changed.
-        capture(epoch);
+        capture(epoch, state.next_lsn - 1);
         self.epoch.store(epoch + 1, Ordering::Release);
         epoch
     }
