@@ -15,7 +15,8 @@
  * DiamondDB keeps data in one folder, inside your process: no server, no SQL.
  *
  * A table holds records of fixed width, laid out as C lays out a struct, found by a dense integer id. A batch
- * writes to several tables at once or not at all. A cursor walks a table as it was at one moment.
+ * writes to several tables at once or not at all. A cursor walks a table as it was at one moment, a snapshot holds
+ * all tables so, and a pin lays one open in memory.
  *
  *     diamond_db *db;
  *     diamond_table *people;
@@ -40,16 +41,18 @@
  * record comes out. After an error, handles and texts that should have come out are NULL, and the size of such a
  * text is 0; other memory is untouched where the comment does not say otherwise.
  *
- * Handles (diamond_db, diamond_table, diamond_batch, diamond_cursor) are opaque. Each open, make or scan needs its
- * close, in any order. A close consumes its handle even when it returns an error; closing NULL is OK and does
- * nothing. After the close of a database, its tables, batches and cursors answer CLOSED until they are closed
- * too. Using a handle during or after its own close is undefined, as with free(); the library catches what it
- * can as MISUSE. Using a handle with one of another database is MISUSE.
+ * Handles (diamond_db, diamond_table, diamond_batch, diamond_cursor, diamond_snapshot, diamond_pin) are opaque.
+ * Each open, make or scan needs its close, in any order. A close consumes its handle even when it returns an error;
+ * closing NULL is OK and does nothing. After the close of a database, its tables, batches, cursors and snapshots
+ * answer CLOSED until they are closed too; a pin goes on. Using a handle during or after its own close is
+ * undefined, as with free(); the library catches what it can as MISUSE. Using a handle with one of another database
+ * is MISUSE.
  *
- * Threads. A database and its tables may be used from every thread at once. A batch or a cursor may be used from
- * every thread, one at a time; while a call is inside, another answers MISUSE. After fork() the child answers
- * FORKED; it opens the database itself once the parent has closed it, or has ended. Where other threads ran at the
- * fork, it opens with DIAMOND_OPEN_NO_THREADS: what they were in the midst of, nobody ends in the child.
+ * Threads. A database, its tables, snapshots and pins may be used from every thread at once. A batch or a cursor
+ * may be used from every thread, one at a time; while a call is inside, another answers MISUSE. After fork() the
+ * child answers FORKED; it opens the database itself once the parent has closed it, or has ended. Where other
+ * threads ran at the fork, it opens with DIAMOND_OPEN_NO_THREADS: what they were in the midst of, nobody ends in the
+ * child.
  *
  * Bytes and text travel as pointer and size, both in and out; NULL with size 0 is empty. Text is UTF-8 and needs
  * no final NUL. A text that comes out (char **) has one, not counted in its size, and is yours: free it with
@@ -198,14 +201,6 @@ enum {
     DIAMOND_OPEN_READ_WITH_PREAD = 16,
 };
 
-/**
- * What diamond_backup_options.progress returns to go on. It is not 0, so that a callback that failed halfway, as a
- * script's may, never says it by accident.
- */
-enum {
-    DIAMOND_BACKUP_GO_ON = 20302,
-};
-
 /** An open database. */
 typedef struct diamond_db diamond_db;
 
@@ -239,7 +234,7 @@ typedef struct diamond_backup_options {
     uint64_t flags;
     /**
      * If not NULL, called before the first page is copied, after the last, and every few megabytes between, on the
-     * thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_BACKUP_GO_ON;
+     * thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_MODULE_OK;
      * whatever else calls the backup off. It must not use this database, nor throw or jump out.
      */
     int32_t (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
@@ -265,8 +260,9 @@ diamond_status diamond_open(const char *path, size_t path_size, const diamond_op
 
 /**
  * Closes it: waits for running calls, makes all that was committed durable, and says whether that went well. When
- * the database was opened more than once in this process, the last close does so. Its tables, batches and cursors
- * answer CLOSED from now on, and need their own closes still.
+ * the database was opened more than once in this process, the last close does so. Its tables, batches, cursors and
+ * snapshots answer CLOSED from now on, and need their own closes still. A pin counts as an opening: what was
+ * committed is durable after this call, but the folder is unlocked by the last diamond_pin_close.
  */
 diamond_status diamond_close(diamond_db *db);
 
@@ -313,14 +309,18 @@ diamond_status diamond_verify(diamond_db *db, char **report, size_t *size);
  * After an error the folder is as it was, as far as the disk allows. What a crash leaves there is refused by
  * diamond_open, unless the copy is whole.
  *
- * CANCELLED: progress did not return DIAMOND_BACKUP_GO_ON. CORRUPT: a page does not match its checksum; the sentence
+ * CANCELLED: progress did not return DIAMOND_MODULE_OK. CORRUPT: a page does not match its checksum; the sentence
  * names it. INVALID: the folder is not empty, or lies in the database's. LOCKED: another backup goes there. FULL, IO:
  * the disk of the copy, or the database's. FORMAT: the folder holds a backup that was not finished; remove it.
  */
 diamond_status diamond_backup(diamond_db *db, const char *path, size_t path_size,
     const diamond_backup_options *options);
 
-/** What the database has done and holds, as a JSON object in json. Its keys may grow with versions. */
+/**
+ * What the database has done and holds, as a JSON object in json. Its keys may grow with versions. What scans and
+ * snapshots cost is in "snapshots" (how many are open), "oldest_snapshot_age_ms", "oldest_snapshot_lsn" and
+ * "old_image_bytes"; what pins cost in "pins", "pin_bytes_kept" (memory) and "pin_bytes_mapped" (addresses).
+ */
 diamond_status diamond_stats(diamond_db *db, char **json, size_t *size);
 
 
@@ -415,7 +415,7 @@ diamond_status diamond_table_make(diamond_db *db, const char *name, size_t name_
 /** Opens a table that is there. NOT_FOUND: it is not. */
 diamond_status diamond_table_open(diamond_db *db, const char *name, size_t name_size, diamond_table **table);
 
-/** Closes the handle; the table stays. */
+/** Closes the handle; the table stays. A handle from diamond_snapshot_table lets go of its moment. */
 diamond_status diamond_table_close(diamond_table *table);
 
 /**
@@ -655,6 +655,102 @@ diamond_status diamond_cursor_next_json(diamond_cursor *cursor, uint32_t flags, 
 
 /** Closes the cursor. */
 diamond_status diamond_cursor_close(diamond_cursor *cursor);
+
+
+/* Snapshot ========================================================================================================
+ *
+ * A snapshot is all tables as they were when it was opened, whatever is written since. Its tables take every verb
+ * that reads: fetch, scan, count, next id, name, schema, layout, pin. Every verb that writes is UNSUPPORTED.
+ *
+ * While a snapshot or a table of it is open, pages that are changed are kept in memory as they were, within
+ * diamond_options.dirty_hard. Where that is full, writes answer FULL and name the oldest of those who hold memory.
+ */
+
+/** An open snapshot. */
+typedef struct diamond_snapshot diamond_snapshot;
+
+/** Opens a snapshot of what is committed now. Waits for nothing. */
+diamond_status diamond_snapshot_open(diamond_db *db, diamond_snapshot **snapshot);
+
+/**
+ * Opens a table as of the snapshot, by the name that it had then. Close it as any other; until then it holds the
+ * moment, even where the snapshot is closed before.
+ *
+ * NOT_FOUND: there was none by that name, or it was dropped since, and its pages are gone. A handle of a table that
+ * is dropped later answers the same from then on.
+ */
+diamond_status diamond_snapshot_table(diamond_snapshot *snapshot, const char *name, size_t name_size,
+    diamond_table **table);
+
+/** Closes the snapshot. */
+diamond_status diamond_snapshot_close(diamond_snapshot *snapshot);
+
+
+/* Pin =============================================================================================================
+ *
+ * A pin lays all slots of a table open in one piece of memory, as they were at one moment, for programs that read
+ * the array itself:
+ *
+ *     diamond_slots slots = {.struct_size = sizeof slots};
+ *     diamond_pin *pin;
+ *
+ *     if (diamond_pin_open(people, &slots, &pin)) puts(diamond_error_message());
+ *     for (uint64_t id = 0; id < slots.count; id++) {
+ *         const uint8_t *slot = slots.base + id * slots.stride;
+ *         if (slot[slots.state_offset] == 0) continue;                             // Never there, or deleted.
+ *         int no_age = slot[slots.nulls_offset + 1 / 8] & 1 << 1 % 8;              // Field 1 is null.
+ *         sum += no_age ? 0 : ((const person *)slot)->age;
+ *     }
+ *     diamond_pin_close(pin);
+ *
+ * The memory is only to be read. It stays as it is until diamond_pin_close, whatever is written, and even after the
+ * table was dropped or the database closed. A child of fork() does not have it.
+ *
+ * The memory is a map of the table's file. Every page was compared with its checksum before; pages that are changed
+ * afterwards are kept for the pin in memory and count as for a snapshot. Any number of pins may be open, each at its
+ * own moment. With DIAMOND_OPEN_READ_WITH_PREAD a pin is a copy; else a bad sector of the device is a SIGBUS where it
+ * is touched, as with any map.
+ */
+
+/** An open pin. */
+typedef struct diamond_pin diamond_pin;
+
+/** Where the slots of a pinned table lie. */
+typedef struct diamond_slots {
+    size_t struct_size;
+    /** Slot 0, which begins with the record of id 0. Aligned for every type. NULL if count is 0. */
+    const uint8_t *base;
+    /** From one slot to the next. */
+    size_t stride;
+    /** The size of a packed record. */
+    size_t record_size;
+    /**
+     * Where in a slot the byte is that is 1 if the record is there and 0 if not. It and the null bitmap may lie in
+     * the record's tail padding.
+     */
+    size_t state_offset;
+    /** Where in a slot the null bitmap is. */
+    size_t nulls_offset;
+    /** How many slots there are. Only these may be read. */
+    uint64_t count;
+} diamond_slots;
+
+/**
+ * Pins the table as of now, or a table of a snapshot as of then, and fills slots. Makes a checkpoint, if the database
+ * is not read-only, and reads the whole table.
+ *
+ * CORRUPT: a page does not match its checksum; the message names it. FULL: what would have to be kept in memory is
+ * over diamond_options.dirty_hard. NO_MEMORY: no memory or no addresses.
+ */
+diamond_status diamond_pin_open(diamond_table *table, diamond_slots *slots, diamond_pin **pin);
+
+/**
+ * Closes the pin and gives its memory back. If the database was closed before and nothing else has it open, this
+ * shuts it down and unlocks the folder, and says whether that went well.
+ *
+ * FORKED: in a child of fork() nothing is touched, and the parent's pin stays.
+ */
+diamond_status diamond_pin_close(diamond_pin *pin);
 
 #ifdef __cplusplus
 }

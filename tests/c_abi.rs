@@ -108,6 +108,16 @@ fn scans_work_from_c() {
 }
 
 #[test]
+fn snapshots_work_from_c() {
+    works("snapshots.c");
+}
+
+#[test]
+fn pins_work_from_c() {
+    works("pins.c");
+}
+
+#[test]
 fn threads_share_handles_in_c() {
     works("threads.c");
 }
@@ -143,7 +153,7 @@ fn valgrind_finds_nothing() {
         eprintln!("valgrind is not installed: left out");
         return;
     }
-    for source in ["border.c", "tables.c", "batches.c", "scans.c"] {
+    for source in ["border.c", "tables.c", "batches.c", "scans.c", "snapshots.c", "pins.c"] {
         let program = compile(source, "valgrind");
         let mut command = Command::new("valgrind");
         command.args(["-q", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=9"]);

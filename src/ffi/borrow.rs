@@ -251,6 +251,35 @@ impl Call {
     }
 }
 
+/// Where a struct goes, as much of it as the caller knows.
+pub(super) struct StructOut<S> {
+    out: *mut S,
+    size: usize,
+}
+
+impl Call {
+    /// Where a struct of the caller's is filled, whose `struct_size` says how much of it there is.
+    pub(super) unsafe fn struct_out<S: Struct>(&self, out: *mut S, argument: &str) -> Result<StructOut<S>> {
+        // SAFETY: the caller's promise is ours.
+        unsafe { self.read(out.cast_const(), argument) }?;
+        // SAFETY: a `Struct` opens with its size, which was just read.
+        let size = unsafe { out.cast::<usize>().read() };
+        Ok(StructOut { out, size: size.min(size_of::<S>()) })
+    }
+}
+
+impl<S: Struct> StructOut<S> {
+    /// Fills it, but for its `struct_size`, which stays the caller's.
+    pub(super) fn put(self, value: S) {
+        let rest = size_of::<usize>()..self.size;
+        // SAFETY: `struct_out`'s caller promised so many bytes for the call; a `Struct` has at least its size.
+        unsafe {
+            let source = (&raw const value).cast::<u8>().add(rest.start);
+            source.copy_to_nonoverlapping(self.out.cast::<u8>().add(rest.start), rest.len());
+        }
+    }
+}
+
 /// Packed records.
 impl Call {
     #[inline]
@@ -546,6 +575,26 @@ mod tests {
             assert_eq!(unsafe { call.read(given.as_ptr(), "given") }?.later, 2);
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_struct_that_goes_out_is_filled_as_far_as_the_caller_knows_it() {
+        for (struct_size, later) in [(16, 7), (24, 3), (48, 3)] {
+            let mut places = [Grown { struct_size, first: 0, later: 7 }; 2];
+            let value = Grown { struct_size: 0, first: 2, later: 3 };
+            let ended = status(|call| {
+                // SAFETY: the two together are as large as the first says.
+                unsafe { call.struct_out(places.as_mut_ptr(), "out") }?.put(value);
+                Ok(())
+            });
+            assert_eq!(ended, 0);
+            assert_eq!(places, [Grown { struct_size, first: 2, later }, Grown { struct_size, first: 0, later: 7 }]);
+        }
+        let mut small = Grown { struct_size: 8, first: 1, later: 2 };
+        // SAFETY: the struct is larger than it says.
+        assert_eq!(status(|call| unsafe { call.struct_out(&mut small, "out") }.map(drop)), 100);
+        // SAFETY: refused before anything is read.
+        assert_eq!(status(|call| unsafe { call.struct_out::<Grown>(std::ptr::null_mut(), "out") }.map(drop)), 100);
     }
 
     #[test]

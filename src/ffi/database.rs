@@ -177,8 +177,9 @@ fn checked_path<'a>(call: &Call, path: &'a [u8]) -> Result<&'a OsStr> {
 }
 
 /// Closes it: waits for running calls, makes all that was committed durable, and says whether that went well. When
-/// the database was opened more than once in this process, the last close does so. Its tables, batches and cursors
-/// answer CLOSED from now on, and need their own closes still.
+/// the database was opened more than once in this process, the last close does so. Its tables, batches, cursors and
+/// snapshots answer CLOSED from now on, and need their own closes still. A pin counts as an opening: what was
+/// committed is durable after this call, but the folder is unlocked by the last diamond_pin_close.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_close(db: *mut diamond_db) -> diamond_status {
     guard("diamond_close", |call| {
@@ -293,12 +294,12 @@ fn judge(report: &VerifyReport) -> Result<()> {
     Err(Error::Corrupt(format!("{count} findings, the first in {}: {}", first.file, first.message).into()))
 }
 
-/// What diamond_backup_options.progress returns to go on. It is not 0, so that a callback that failed halfway, as a
+/// What every callback returns that went well. It is not 0, so that one that failed halfway, as a
 /// script's may, never says it by accident.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub enum anonymous_backup {
-    DIAMOND_BACKUP_GO_ON = 0x4f4e,
+pub enum anonymous_module {
+    DIAMOND_MODULE_OK = 0x4F4B,
 }
 
 /// How to back up. All zeros but struct_size are the defaults.
@@ -309,7 +310,7 @@ pub struct diamond_backup_options {
     /// None yet: 0.
     pub flags: u64,
     /// If not NULL, called before the first page is copied, after the last, and every few megabytes between, on the
-    /// thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_BACKUP_GO_ON;
+    /// thread of the call and under no lock: so many bytes of so many are copied. Returns DIAMOND_MODULE_OK;
     /// whatever else calls the backup off. It must not use this database, nor throw or jump out.
     pub progress: Option<unsafe extern "C" fn(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32>,
     /// Handed to progress.
@@ -334,7 +335,7 @@ unsafe impl Struct for diamond_backup_options {
 /// After an error the folder is as it was, as far as the disk allows. What a crash leaves there is refused by
 /// diamond_open, unless the copy is whole.
 ///
-/// CANCELLED: progress did not return DIAMOND_BACKUP_GO_ON. CORRUPT: a page does not match its checksum; the sentence
+/// CANCELLED: progress did not return DIAMOND_MODULE_OK. CORRUPT: a page does not match its checksum; the sentence
 /// names it. INVALID: the folder is not empty, or lies in the database's. LOCKED: another backup goes there. FULL, IO:
 /// the disk of the copy, or the database's. FORMAT: the folder holds a backup that was not finished; remove it.
 #[unsafe(no_mangle)]
@@ -356,7 +357,7 @@ pub unsafe extern "C" fn diamond_backup(
             // SAFETY: the conventions: the caller's function may be called with the caller's context during the call.
             let answer = unsafe { progress(context, done, total) };
             BACKED_UP.set(outer);
-            let goes_on = answer == anonymous_backup::DIAMOND_BACKUP_GO_ON as i32;
+            let goes_on = answer == anonymous_module::DIAMOND_MODULE_OK as i32;
             if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         database.backup(checked_path(call, path)?, progress)
@@ -380,7 +381,9 @@ unsafe fn read_backup_options(call: &Call, options: *const diamond_backup_option
     Ok(given.progress.map(|progress| (progress, given.context)))
 }
 
-/// What the database has done and holds, as a JSON object in json. Its keys may grow with versions.
+/// What the database has done and holds, as a JSON object in json. Its keys may grow with versions. What scans and
+/// snapshots cost is in "snapshots" (how many are open), "oldest_snapshot_age_ms", "oldest_snapshot_lsn" and
+/// "old_image_bytes"; what pins cost in "pins", "pin_bytes_kept" (memory) and "pin_bytes_mapped" (addresses).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_stats(
     db: *mut diamond_db,

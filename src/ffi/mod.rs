@@ -1,7 +1,8 @@
 //! DiamondDB keeps data in one folder, inside your process: no server, no SQL.
 //!
 //! A table holds records of fixed width, laid out as C lays out a struct, found by a dense integer id. A batch
-//! writes to several tables at once or not at all. A cursor walks a table as it was at one moment.
+//! writes to several tables at once or not at all. A cursor walks a table as it was at one moment, a snapshot holds
+//! all tables so, and a pin lays one open in memory.
 //!
 //! ```text
 //!     diamond_db *db;
@@ -28,16 +29,18 @@
 //! record comes out. After an error, handles and texts that should have come out are NULL, and the size of such a
 //! text is 0; other memory is untouched where the comment does not say otherwise.
 //!
-//! Handles (diamond_db, diamond_table, diamond_batch, diamond_cursor) are opaque. Each open, make or scan needs its
-//! close, in any order. A close consumes its handle even when it returns an error; closing NULL is OK and does
-//! nothing. After the close of a database, its tables, batches and cursors answer CLOSED until they are closed
-//! too. Using a handle during or after its own close is undefined, as with free(); the library catches what it
-//! can as MISUSE. Using a handle with one of another database is MISUSE.
+//! Handles (diamond_db, diamond_table, diamond_batch, diamond_cursor, diamond_snapshot, diamond_pin) are opaque.
+//! Each open, make or scan needs its close, in any order. A close consumes its handle even when it returns an error;
+//! closing NULL is OK and does nothing. After the close of a database, its tables, batches, cursors and snapshots
+//! answer CLOSED until they are closed too; a pin goes on. Using a handle during or after its own close is
+//! undefined, as with free(); the library catches what it can as MISUSE. Using a handle with one of another database
+//! is MISUSE.
 //!
-//! Threads. A database and its tables may be used from every thread at once. A batch or a cursor may be used from
-//! every thread, one at a time; while a call is inside, another answers MISUSE. After fork() the child answers
-//! FORKED; it opens the database itself once the parent has closed it, or has ended. Where other threads ran at the
-//! fork, it opens with DIAMOND_OPEN_NO_THREADS: what they were in the midst of, nobody ends in the child.
+//! Threads. A database, its tables, snapshots and pins may be used from every thread at once. A batch or a cursor
+//! may be used from every thread, one at a time; while a call is inside, another answers MISUSE. After fork() the
+//! child answers FORKED; it opens the database itself once the parent has closed it, or has ended. Where other
+//! threads ran at the fork, it opens with DIAMOND_OPEN_NO_THREADS: what they were in the midst of, nobody ends in the
+//! child.
 //!
 //! Bytes and text travel as pointer and size, both in and out; NULL with size 0 is empty. Text is UTF-8 and needs
 //! no final NUL. A text that comes out (char **) has one, not counted in its size, and is yours: free it with
@@ -89,6 +92,10 @@ mod table;
 mod batch;
 
 mod cursor;
+
+mod snapshot;
+
+mod pin;
 
 #[cfg(feature = "simulation")]
 pub use guard::simulated::panic_at_border_point;

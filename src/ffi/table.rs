@@ -55,7 +55,7 @@ impl Handle for diamond_table {
 }
 
 impl OpenTable {
-    fn new(table: Table) -> OpenTable {
+    pub(super) fn new(table: Table) -> OpenTable {
         OpenTable { shape: Shape::of(&table), table }
     }
 }
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn diamond_table_open(
     })
 }
 
-/// Closes the handle; the table stays.
+/// Closes the handle; the table stays. A handle from diamond_snapshot_table lets go of its moment.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_close(table: *mut diamond_table) -> diamond_status {
     guard("diamond_table_close", |call| {

@@ -20,7 +20,7 @@ static int32_t watch(void *context, uint64_t done, uint64_t total) {
     self->done = done;
     self->total = total;
     FAILS(DIAMOND_STATUS_MISUSE, "backed up", diamond_close(self->db));
-    return ++self->calls < self->calls_max ? DIAMOND_BACKUP_GO_ON : self->last_answer;
+    return ++self->calls < self->calls_max ? DIAMOND_MODULE_OK : self->last_answer;
 }
 
 static int stop;

@@ -221,7 +221,7 @@ static int32_t fork_once(void *context, uint64_t done, uint64_t total) {
         CHECK(forked_in_callback >= 0);
         if (forked_in_callback == 0) forked_in_callback = -1; /* The child. */
     }
-    return DIAMOND_BACKUP_GO_ON;
+    return DIAMOND_MODULE_OK;
 }
 
 static void a_child_is_made_during_a_backup(void) {
