@@ -264,6 +264,17 @@ const WORKLOADS: &[Workload] = &[
         },
     },
     Workload {
+        name: "snapshots and pins that are open over checkpoints stand still and take nothing from a crash",
+        durability: Durability::Sync,
+        again_one_in: 200,
+        steps: || {
+            let inside = vec![replace("a", 0), delete("a", 3), save_many("a", 15), Step::Checkpoint, replace("a", 1)];
+            let nested = holding("a", vec![replace("a", 2), during(3, [save("a"), delete("a", 5)]), Step::Checkpoint]);
+            let dropped = holding("a", vec![save("a"), drop_table("a"), make_wide("a"), Step::Checkpoint, save("a")]);
+            vec![make("a"), save_many("a", 7), holding("a", join([inside, vec![nested]])), Step::Reopen, dropped]
+        },
+    },
+    Workload {
         name: "a clean close is withdrawn before the first commit after it",
         durability: Durability::Sync,
         again_one_in: 40,

@@ -112,7 +112,7 @@ fn random_step(rng: &mut Rng, model: &Model, depth: u32) -> Step {
         _ => {
             let mut steps = random_saves(rng, model);
             steps.insert(rng.below(steps.len() as u64 + 1) as usize, Step::Checkpoint);
-            Step::Scanning(name, steps)
+            if rng.chance(1, 2) { Step::Scanning(name, steps) } else { Step::Holding(name, steps) }
         }
     }
 }

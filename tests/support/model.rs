@@ -137,7 +137,7 @@ impl Model {
                 after.tables.insert(to.clone(), table);
             }
             Step::Checkpoint | Step::Flush | Step::Upkeep | Step::Verify => {}
-            Step::During(..) | Step::Scanning(..) | Step::Reopen | Step::Kill => {
+            Step::During(..) | Step::Scanning(..) | Step::Holding(..) | Step::Reopen | Step::Kill => {
                 unreachable!("steps with steps inside change nothing themselves")
             }
         }

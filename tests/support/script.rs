@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use diamonddb::os::simulated::{FailKind, Failure, Recording, SimulatedDisk};
-use diamonddb::{Database, Durability, Error, OpenOptions, Record, RecordId, Records, ScanRange, Table};
+use diamonddb::{Database, Durability, Error, OpenOptions, Pin, Record, RecordId, Records, ScanRange, Table};
 use parking_lot::Mutex;
 
 use super::model::{Kind, Model};
@@ -38,6 +38,8 @@ pub enum Step {
     During(usize, Vec<Step>),
     /// A scan that is begun before these steps and read after them.
     Scanning(String, Vec<Step>),
+    /// A snapshot and a pin that are taken before these steps and read after them.
+    Holding(String, Vec<Step>),
     /// A clean close, and opening again.
     Reopen,
     /// The process dies, and another one opens.
@@ -286,6 +288,7 @@ impl Hand {
         match step {
             Step::During(countdown, steps) => return self.during(*countdown, steps),
             Step::Scanning(name, steps) => return self.scanning(name, steps),
+            Step::Holding(name, steps) => return self.holding(name, steps),
             _ => {}
         }
         let (before, n, place) = {
@@ -365,6 +368,45 @@ impl Hand {
         assert_eq!(found, expected, "a scan of {name} sees what was there when it began");
         Ok(())
     }
+
+    fn holding(&self, name: &str, steps: &[Step]) -> Result<(), Error> {
+        let before = self.notes.lock().states.last().expect("there is a first state").clone();
+        // Its making may have failed.
+        let Some(expected) = before.tables.get(name) else { return Ok(()) };
+        let list: Vec<_> = expected.records.iter().map(|(id, json)| (*id, json.clone())).collect();
+        let snapshot = self.db.snapshot()?;
+        let (begun, sure) = (self.disk.events(), self.notes.lock().last());
+        let pin = self.db.table(name)?.pin()?;
+        // A pin makes a checkpoint; it does not say whether that went well.
+        self.notes.lock().marks.push(Mark { begun, acked: self.disk.events(), state: sure, sure: 0 });
+        steps.iter().try_for_each(|step| self.step(step))?;
+        assert_eq!(pinned(&pin, expected.kind), list, "a pin of {name} stands still");
+        let table = match snapshot.table(name) {
+            Err(Error::NotFound(_)) => return Ok(()), // It was dropped among the steps.
+            table => table?,
+        };
+        assert_eq!(pinned(&table.pin()?, expected.kind), list, "a pin of a snapshot's {name} is as of then");
+        let mut cursor = table.scan(ScanRange::default())?;
+        let mut found = Vec::new();
+        while let Some((id, json)) = cursor.next_json(Default::default())? {
+            found.push((id.0, json));
+        }
+        assert_eq!(found, list, "a snapshot's {name} is as of then");
+        Ok(())
+    }
+}
+
+/// The records that a pin shows, as JSON: the number in each says what the rest of it is.
+fn pinned(pin: &Pin, kind: Kind) -> Vec<(u64, String)> {
+    let live = (0..pin.slot_count()).filter_map(|id| {
+        let record = pin.record(RecordId(id)).ok()?;
+        let at = pin.layout().fields.iter().find(|field| field.name == "n").expect("both schemas have it").offset;
+        let size = if kind == Kind::Small { 8 } else { 4 };
+        let mut number = [0; 8];
+        number[..size].copy_from_slice(&record.bytes[at..at + size]);
+        Some((id, kind.json(u64::from_le_bytes(number))))
+    });
+    live.collect()
 }
 
 /// Does a step that has none inside. Its records have the numbers from `n` on.
@@ -429,7 +471,9 @@ pub fn call(db: &Database, step: &Step, n: u64, before: &Model) -> Result<(), Er
         Step::Flush => db.flush(),
         Step::Upkeep => db.step(std::time::Duration::from_secs(3600)).map(|_| ()),
         Step::Verify => oracle::agree(db, before).map_err(|what| panic!("{what}")),
-        Step::During(..) | Step::Scanning(..) | Step::Reopen | Step::Kill => unreachable!("done by others"),
+        Step::During(..) | Step::Scanning(..) | Step::Holding(..) | Step::Reopen | Step::Kill => {
+            unreachable!("done by others")
+        }
     }
 }
 
@@ -506,6 +550,9 @@ pub mod words {
     }
     pub fn scanning(name: &str, steps: impl IntoIterator<Item = Step>) -> Step {
         Step::Scanning(name.into(), steps.into_iter().collect())
+    }
+    pub fn holding(name: &str, steps: impl IntoIterator<Item = Step>) -> Step {
+        Step::Holding(name.into(), steps.into_iter().collect())
     }
     pub fn during(countdown: usize, steps: impl IntoIterator<Item = Step>) -> Step {
         Step::During(countdown, steps.into_iter().collect())
