@@ -197,7 +197,7 @@ quickstart:
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-PARTS := lints docs rust schedules fuzz python node readme
+PARTS := lints docs rust asan schedules fuzz python node readme
 RESULTS := $(TARGET)/test
 PYTHON := $(TARGET)/python/bin/python
 NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
@@ -243,6 +243,13 @@ test-schedules: test-setup
 test-fuzz: test-setup
 	tests/fuzz/run test
 	@touch $(RESULTS)/fuzz.ok
+
+# The border again, built for the address sanitizer: stable Rust has it behind a switch.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+test-asan: test-setup
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --quiet --features simulation --target $(HOST) \
+		--target-dir $(TARGET)/asan --test border --test panics -- --skip valgrind
+	@touch $(RESULTS)/asan.ok
 
 test-python: test-setup local
 	@rm -rf $(RESULTS)/python.db

@@ -5,7 +5,7 @@
 //! that names the function and the argument, gives no handle and no text, writes nothing beside the memory that it
 //! was given, and leaves the database as it was.
 //!
-//! The same runs under valgrind and, built for it, under the address sanitizer (`make test-asan`).
+//! The same runs under valgrind, below, and, built for it, under the address sanitizer: `make test-asan`.
 
 #![allow(unsafe_code, reason = "a test forks")]
 
@@ -18,6 +18,7 @@ mod kit;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use c_calls::*;
 use c_header::Header;
@@ -316,6 +317,23 @@ fn after_a_fork_every_function_answers_so_in_the_child_and_goes_on_in_the_parent
     }
 }
 
+#[test]
+fn valgrind_finds_nothing_in_all_of_this() {
+    // A forked child lacks the threads that own some of its memory: that is lost, and no matter.
+    let valgrind = Command::new("valgrind")
+        .args(["-q", "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"])
+        .arg("--error-exitcode=9")
+        .arg(std::env::current_exe().expect("a test knows itself"))
+        .args(["--test-threads=1", "every_", "--skip", "fork", "--skip", "valgrind"])
+        .output();
+    let Ok(run) = valgrind else {
+        eprintln!("valgrind is not installed: left out");
+        return;
+    };
+    let text = [run.stdout, run.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(run.status.success() && text.contains("3 passed"), "{}:\n{text}", run.status);
+}
+
 fn handle_kinds(header: &Header) -> Vec<String> {
     let mut kinds = Vec::new();
     for it in header.functions.iter().flat_map(|function| &function.parameters) {
@@ -381,7 +399,8 @@ fn try_one(world: &World, foreign: &World, name: &str, slot: &Slot, wrong: &Wron
         }
         // The header knows one text that comes out beside a failure.
         let partial = name == "diamond_table_fetch_many_json" && status / 100 == 2;
-        if !partial && call.out_handles().iter().any(|&it| it != 0 && it != UNTOUCHED) {
+        let elsewhere = matches!(slot.role, Role::HandleOut(_) | Role::TextOut) || slot.name == "size";
+        if !partial && call.out_handles().iter().any(|&it| it != 0 && !(elsewhere && it == UNTOUCHED)) {
             note(format!("{status}, and something came out"));
         }
         if !partial && call.text_sizes().iter().any(|&size| size != 0) {

@@ -378,7 +378,7 @@ impl Hand {
         let (begun, sure) = (self.disk.events(), self.notes.lock().last());
         let pin = self.db.table(name)?.pin()?;
         // A pin makes a checkpoint; it does not say whether that went well.
-        self.notes.lock().marks.push(Mark { begun, acked: self.disk.events(), state: sure, sure: 0 });
+        self.notes.lock().marks.push(Mark { begun, acked: self.disk.events(), state: sure, sure: 0, handed: 0 });
         steps.iter().try_for_each(|step| self.step(step))?;
         assert_eq!(pinned(&pin, expected.kind), list, "a pin of {name} stands still");
         let table = match snapshot.table(name) {
