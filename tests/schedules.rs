@@ -519,7 +519,7 @@ fn save(hand: &mut Hand) {
 fn replace(hand: &mut Hand) {
     for _ in 0..5 {
         let table = hand.some_table();
-        let id = hand.some_id(table).min(4);
+        let id = if hand.rng.chance(1, 2) { hand.rng.below(2) } else { hand.some_id(table).min(4) };
         hand.commit(&[Step::Replace(table, id)], false);
     }
 }
