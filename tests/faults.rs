@@ -215,6 +215,7 @@ struct Driver {
 impl Driver {
     /// Is this an answer that a failing disk may lead to?
     fn note(&mut self, run: &Run, step: Option<&Step>, is_write: bool, result: &Result<(), Error>) {
+        let was_struck = self.struck > 0;
         self.struck = run.disk.failed_calls();
         let status = result.as_ref().err().map_or(0, Error::status);
         let what = step.map_or("opening".to_owned(), |step| format!("{step:?}"));
@@ -233,6 +234,10 @@ impl Driver {
         if !self.lasting && self.struck > 0 && run.is_open() {
             let found = oracle::read(run.db()).unwrap_or_else(|error| panic!("after {what}, reading: {error:?}"));
             assert!(found == run.model(), "after {what}: {}", run.model().difference(&found));
+            if !was_struck {
+                let report = run.db().verify().unwrap_or_else(|error| panic!("after {what}, verifying: {error:?}"));
+                assert_eq!(report.findings, [], "a failure is no damage, after {what}");
+            }
         }
     }
 }

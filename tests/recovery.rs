@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::{Database, Durability, Error, OpenOptions, Record, RecordId, Sizes};
-use kit::meddler::{Meddler, SumsLost};
+use kit::meddler::{ManifestUnsynced, Meddler, SumsLost};
 use kit::{Folder, assert_error, numbers, replace, save, save_many, scanned, simulated};
 
 #[test]
@@ -203,4 +203,21 @@ fn a_database_whose_making_was_cut_short_opens_after_every_power_cut() {
             break;
         }
     }
+}
+
+#[test]
+fn a_manifest_that_could_not_be_synced_is_no_damage() {
+    let (disk, unsynced) = (SimulatedDisk::new(6), Arc::new(ManifestUnsynced::default()));
+    let db = Database::open_on(Meddler::new(disk.clone(), unsynced.clone()), &simulated(Durability::Sync)).unwrap();
+    let table = numbers(&db, "numbers");
+    save_many(&table, 0..100).unwrap();
+    db.checkpoint().unwrap();
+    save_many(&table, 100..200).unwrap();
+    unsynced.0.store(true, Ordering::SeqCst);
+    assert_error(db.checkpoint(), Error::Poisoned, &["MANIFEST"]);
+    assert_eq!(db.verify().unwrap().findings, []);
+    drop(db);
+    let recovered = Database::open_on(disk.kill(), &simulated(Durability::Sync)).unwrap();
+    assert_eq!(scanned(&recovered.table("numbers").unwrap()).unwrap().len(), 200);
+    assert_eq!(recovered.verify().unwrap().findings, []);
 }

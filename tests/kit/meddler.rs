@@ -228,3 +228,16 @@ impl Hook for SumsLost {
         name.ends_with(".sum") && self.0.load(Ordering::SeqCst)
     }
 }
+
+/// While it is set, no sync of the manifest succeeds.
+#[derive(Default)]
+pub struct ManifestUnsynced(pub AtomicBool);
+
+impl Hook for ManifestUnsynced {
+    fn before(&self, call: Call, name: &str) -> io::Result<()> {
+        if call == Call::Sync && name == "MANIFEST" && self.0.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(())
+    }
+}
