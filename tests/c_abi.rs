@@ -2,85 +2,13 @@
 //!
 //! The programs are in `tests/c`; each gets a folder of its own, says one line and ends with 0.
 
+mod kit;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::process::Command;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A folder of this test run's own, empty.
-fn fresh_folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_abi").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder can be made");
-    folder
-}
-
-/// Runs it to its end and insists on success. `cargo test` puts the folder of an older build on LD_LIBRARY_PATH,
-/// where it would win over what was just installed, so that goes.
-fn run(command: &mut Command) -> Output {
-    let output = command.env_remove("LD_LIBRARY_PATH").output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
-    output
-}
-
-fn text_of(command: &mut Command) -> String {
-    String::from_utf8(run(command).stdout).expect("it writes UTF-8")
-}
-
-/// The prefix of an installation, made once.
-fn prefix() -> &'static Path {
-    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
-    PREFIX.get_or_init(|| {
-        let prefix = fresh_folder("prefix");
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder");
-        let mut make = Command::new("make");
-        make.current_dir(root()).args(["-s", "install"]);
-        make.arg(format!("PREFIX={}", prefix.display())).arg(format!("CARGO={}", env!("CARGO")));
-        make.arg(format!("TARGET={}", target.display())).env_remove("MAKEFLAGS").env_remove("DESTDIR");
-        run(&mut make);
-        prefix
-    })
-}
-
-fn pkg_config(arguments: &[&str]) -> Vec<String> {
-    let mut command = Command::new("pkg-config");
-    command.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig")).args(arguments).arg("diamonddb");
-    text_of(&mut command).split_whitespace().map(str::to_owned).collect()
-}
-
-/// What a program is linked with: the shared library, found again at run time, or the static one.
-fn link_flags(kind: &str) -> Vec<String> {
-    let library = prefix().join("lib");
-    match kind {
-        "shared" => {
-            let mut flags = pkg_config(&["--libs"]);
-            flags.push(format!("-Wl,-rpath,{}", library.display()));
-            flags
-        }
-        _ => {
-            let mut flags = vec![library.join("libdiamonddb.a").display().to_string()];
-            let private = pkg_config(&["--static", "--libs"]);
-            flags.extend(private.into_iter().filter(|flag| flag != "-ldiamonddb"));
-            flags
-        }
-    }
-}
-
-fn compile(source: &str, kind: &str) -> PathBuf {
-    let (compiler, standard) = if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=c99") };
-    let program = fresh_folder(&format!("{source}.{kind}.program")).join("program");
-    let mut command = Command::new(compiler);
-    command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g"]).args(pkg_config(&["--cflags"]));
-    command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
-    run(command.args(link_flags(kind)).arg("-lpthread"));
-    program
-}
+use kit::installed::{compile, fresh_folder, pkg_config, prefix, run, text_of};
 
 /// Compiles it and runs it, with either library.
 fn works(source: &str) {
