@@ -111,7 +111,7 @@ fn whichever_call_fails_the_promises_are_kept() {
             places.extend((0..calls).flat_map(both));
         }
     }
-    let chosen = sampling::places(places.len() as u64, 4000, seed);
+    let chosen = sampling::places(places.len() as u64, 10_000, seed);
     // All that fails is told, since one cause shows in many places.
     let [runs, states, broken] = [const { AtomicU64::new(0) }; 3];
     let next = AtomicUsize::new(0);
