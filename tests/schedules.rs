@@ -297,10 +297,11 @@ impl Hand {
         }
     }
 
-    /// Two tables with some records, all, a part or none of them on disk.
+    /// Two tables with some records, all, a part or none of them on disk. Tables of one kind share their frames.
     fn set_up(&mut self, threads: u64, rng: &mut Rng) {
         let (number, marks) = self.make(Kind::Small);
-        self.tables = [Kind::Small, Kind::Wide]
+        let second = if rng.chance(1, 2) { Kind::Small } else { Kind::Wide };
+        self.tables = [Kind::Small, second]
             .into_iter()
             .map(|kind| {
                 let (number, table) = self.make(kind);
