@@ -35,7 +35,7 @@ pub const CATALOG_SIZE: Range<usize> = 96..104;
 pub const CATALOG_SUM: Range<usize> = 104..112;
 
 /// Places in a header of a segment.
-pub const SEGMENT_FIELDS: [Range<usize>; 8] = [8..12, 16..32, 32..40, 40..48, 48..56, 56..64, 64..72, 72..80];
+pub const SEGMENT_FIELDS: [Range<usize>; 9] = [8..12, 16..32, 32..40, 40..48, 48..56, 56..64, 64..72, 72..80, 80..88];
 /// Places in a header of a data or sum file.
 pub const HEADER_FIELDS: [Range<usize>; 5] = [8..12, 12..16, 16..20, 20..24, 24..40];
 
@@ -75,7 +75,7 @@ pub fn page_sum(file: u32, page: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, key)
 }
 
-/// What stands in the first block of a segment.
+/// What stands in the first block of a segment. Its file has at least one block, and says no more of its size.
 pub struct Segment<'a> {
     pub uuid: &'a [u8],
     pub number: u64,
@@ -91,7 +91,7 @@ impl Segment<'_> {
         set(&mut block, 8..12, 1);
         block[16..32].copy_from_slice(self.uuid);
         let (segment, lsn, crc) = self.previous;
-        let numbers = [self.number, self.salt, segment, lsn, u64::from(crc), self.durable];
+        let numbers = [self.number, self.salt, segment, lsn, u64::from(crc), self.durable, BLOCK as u64];
         for (place, number) in SEGMENT_FIELDS[2..].iter().zip(numbers) {
             set(&mut block, place.clone(), number);
         }

@@ -8,6 +8,9 @@ use diamonddb_fuzz::forge::{
 use diamonddb_fuzz::{Feed, visit};
 use libfuzzer_sys::fuzz_target;
 
+/// Before the count: magic, sum, size of what follows, LSN.
+const HEAD_SIZE: usize = 32;
+
 /// What a file's entry says before its description, as sizes in bytes.
 const FIELDS: [usize; 7] = [4, 4, 4, 4, 8, 8, 8];
 
@@ -20,12 +23,21 @@ fuzz_target!(|data: &[u8]| {
     let slot = &mut manifest[slot..][..BLOCK];
     let (place, size) = (get(slot, CATALOG_PLACE) as usize, get(slot, CATALOG_SIZE) as usize);
     let mut data = read(&disk, "data/1");
-    let mut image = data.get(place..place + size).unwrap_or(&[0; 8]).to_vec();
+    let mut image = data.get(place..place + size).unwrap_or(&[0; HEAD_SIZE + 8]).to_vec();
+    // Behind the head, which is made to fit, or with it.
+    let mut list = image.split_off(HEAD_SIZE);
     match flags & 3 {
-        0 => scribble(&mut image, &mut feed),
+        0 => scribble(&mut list, &mut feed),
+        1 if flags & 8 == 0 => list = feed.bytes(usize::MAX).to_vec(),
         1 => image = feed.bytes(usize::MAX).to_vec(),
-        2 => image = entries(&mut feed),
-        _ => change_fields(&mut image, &mut feed),
+        2 => list = entries(&mut feed),
+        _ => change_fields(&mut list, &mut feed),
+    }
+    if image.len() == HEAD_SIZE {
+        set(&mut image, 16..24, list.len() as u64);
+        image.append(&mut list);
+        let sum = catalog_sum(&image[16..]);
+        set(&mut image, 8..16, sum);
     }
     let place = place.max(BLOCK);
     data.resize(data.len().max(place + image.len()), 0);

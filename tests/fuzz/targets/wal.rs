@@ -44,7 +44,12 @@ fuzz_target!(|data: &[u8]| {
     while !feed.is_empty() {
         lsn += 1;
         let durable = lsn.saturating_sub(1 + feed.below(4) as u64);
-        let (kind, payload) = frame(&mut feed, checkpoint);
+        let (kind, mut payload) = frame(&mut feed, checkpoint);
+        if kind == 3 {
+            // The frame that ends a segment names the next.
+            let next = names[names.len() - 1] + 1;
+            payload = [next, salt, BLOCK as u64].into_iter().flat_map(u64::to_le_bytes).collect();
+        }
         let crc = put_frame(&mut bytes, lsn, durable, salt, kind, &payload);
         if kind == 3 && names.len() < 4 {
             let last = names[names.len() - 1];
