@@ -106,6 +106,9 @@ pub struct PagedFiles {
     stats: PageStats,
 }
 
+/// Writers wait so long for a scan, a snapshot or a pin to end, from its beginning on, before they are refused.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The files by number, and the number that the next one gets.
 #[derive(Default)]
 struct Catalog {
@@ -495,7 +498,9 @@ impl PagedFiles {
                 if let Some(refusal) = self.refused.lock().clone() {
                     return Err(refusal);
                 }
-                if self.held_bytes() * 2 > hard || useless > 8 {
+                // A reader who has just begun may be about to end.
+                let is_young = self.oldest_reader().is_some_and(|oldest| oldest.since.elapsed() < PATIENCE);
+                if (self.held_bytes() * 2 > hard || useless > 8) && !is_young {
                     return Err(self.memory_is_full());
                 }
             }
@@ -513,8 +518,7 @@ impl PagedFiles {
     /// Why a checkpoint did not help: the oldest of those who hold memory is the one to close first.
     fn memory_is_full(&self) -> Error {
         let (held, limit) = (self.held_bytes(), self.options.dirty_hard);
-        let oldest = [self.cache.readers().1, self.pins.oldest()].into_iter().flatten().min_by_key(|it| it.since);
-        let text = match oldest {
+        let text = match self.oldest_reader() {
             Some(oldest) => format!(
                 "{held} bytes of pages are kept for scans, snapshots and pins, and memory for changes is limited to \
                  {limit} bytes (dirty_hard); the oldest is {oldest}: close it to write on"
@@ -522,6 +526,11 @@ impl PagedFiles {
             None => format!("memory for changes is limited to {limit} bytes (dirty_hard), and checkpoints lag behind"),
         };
         Error::Full(text.into())
+    }
+
+    /// The oldest of those who may hold memory.
+    fn oldest_reader(&self) -> Option<Reader> {
+        [self.cache.readers().1, self.pins.oldest()].into_iter().flatten().min_by_key(|reader| reader.since)
     }
 
     fn lock_catalog(&self) -> MutexGuard<'_, Catalog> {
