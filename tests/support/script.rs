@@ -291,11 +291,11 @@ impl Hand {
             Step::Holding(name, steps) => return self.holding(name, steps),
             _ => {}
         }
-        let (before, n, place) = {
+        let (before, n) = {
             let mut notes = self.notes.lock();
             let n = notes.next;
             notes.next += 1 + step.record_count();
-            (notes.states[notes.last()].clone(), n, notes.last())
+            (notes.states[notes.last()].clone(), n)
         };
         let planned = before.after(step, n);
         let begun = self.disk.events();
@@ -311,8 +311,8 @@ impl Hand {
                 if let (400, Ok(after)) = (error.status(), planned) {
                     let mut notes = self.notes.lock();
                     notes.states.push(after);
-                    let sure = if self.durability == Durability::Sync { place } else { 0 };
-                    let mark = Mark { begun, acked: usize::MAX, state: notes.last(), sure, handed: sure };
+                    // What was acknowledged before has marks of its own; what nobody waited for is not sure.
+                    let mark = Mark { begun, acked: usize::MAX, state: notes.last(), sure: 0, handed: 0 };
                     notes.marks.push(mark);
                 }
                 return result;
