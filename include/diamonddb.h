@@ -201,6 +201,14 @@ enum {
     DIAMOND_OPEN_READ_WITH_PREAD = 16,
 };
 
+/**
+ * What every callback returns that went well. It is not 0, so that one that failed halfway, as a
+ * script's may, never says it by accident.
+ */
+enum {
+    DIAMOND_MODULE_OK = 20299,
+};
+
 /** An open database. */
 typedef struct diamond_db diamond_db;
 
