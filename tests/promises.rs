@@ -196,6 +196,28 @@ fn promise_1_in_os_mode_what_a_killed_process_was_told_is_there() {
 }
 
 #[test]
+fn promise_1_in_os_mode_a_commit_waits_for_its_own_write_and_not_for_the_sync_of_others() {
+    let (gate, options) = (Arc::new(Gate::default()), simulated(Durability::Os));
+    let db = Database::open_on(Meddler::new(SimulatedDisk::new(1), gate.clone()), &options).unwrap();
+    let table = numbers(&db, "numbers");
+    save(&table, 1).unwrap();
+    gate.shut_after(0);
+    let saved = std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| db.flush());
+        while gate.held() == 0 {
+            std::thread::yield_now();
+        }
+        let (tell, told) = mpsc::channel();
+        scope.spawn(move || tell.send(save(&table, 2)));
+        let saved = told.recv_timeout(Duration::from_secs(60));
+        gate.open();
+        flushing.join().unwrap().unwrap();
+        saved
+    });
+    saved.expect("the commit waited for the flush").unwrap();
+}
+
+#[test]
 fn promise_1_in_async_mode_what_was_flushed_survives_a_power_cut() {
     let options = OpenOptions { interval_ms: u32::MAX, ..simulated(Durability::Async) };
     let story = Story::tell(&options, |db, number| {
