@@ -47,8 +47,8 @@ pub struct NewDatabase;
 impl NewDatabase {
     const DRAFT: &'static str = "MANIFEST.new";
 
-    /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock. Its
-    /// names are not durable yet: `sync_names` has to follow.
+    /// Makes an empty database in a folder that holds at most what an interrupted making left. Under the lock. The
+    /// manifest's name is not durable yet: `sync_names` has to follow.
     pub fn make(disk: &dyn Disk) -> Result<()> {
         make_folders(disk)?;
         let mut uuid = [0; 16];
@@ -60,6 +60,8 @@ impl NewDatabase {
         let refused = |error: std::io::Error| Error::allocation("write", Self::DRAFT, &error);
         write_all_at(&*draft, &blocks, 0).map_err(refused)?;
         retry(|| draft.sync()).map_err(refused)?;
+        // The manifest's name says that all is there: a crash must not leave it where another name is lost.
+        Self::sync_names(disk)?;
         disk.rename(Self::DRAFT, MANIFEST).map_err(|error| Error::allocation("rename", Self::DRAFT, &error))
     }
 

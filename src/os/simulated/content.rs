@@ -95,7 +95,7 @@ impl Content {
     }
 
     /// Fills what was never written with what the device held before, and forgets all bytes behind the end.
-    pub(super) fn settle(&mut self, garbage: &Garbage, removed: Option<&Content>) {
+    pub(super) fn settle(&mut self, garbage: &Garbage, removed: &[Arc<Content>]) {
         self.cut(self.size);
         for range in std::mem::take(&mut self.raw) {
             let mut offset = range.start;
@@ -146,16 +146,20 @@ pub enum Garbage {
     Zeros,
     /// Bytes from a fixed pseudo-random pattern, never all zeros.
     Pattern(u64),
-    /// What a file that was removed, replaced or emptied had at the same place; the pattern beyond its end.
+    /// What one of the files that were last removed, replaced or emptied had at the same place, the seed says which;
+    /// the pattern beyond its end.
     Removed(u64),
 }
 
 impl Garbage {
-    fn fill(&self, bytes: &mut [u8], offset: u64, removed: Option<&Content>) {
+    fn fill(&self, bytes: &mut [u8], offset: u64, removed: &[Arc<Content>]) {
         let (seed, from_removed) = match *self {
             Garbage::Zeros => return,
             Garbage::Pattern(seed) => (seed, 0),
-            Garbage::Removed(seed) => (seed, removed.map_or(0, |removed| removed.read(bytes, offset))),
+            Garbage::Removed(seed) => {
+                let removed = removed.get(seed as usize % removed.len().max(1));
+                (seed, removed.map_or(0, |removed| removed.read(bytes, offset)))
+            }
         };
         let mut rng = Rng::new(seed ^ mix(offset));
         for part in bytes[from_removed..].chunks_mut(8) {

@@ -1,8 +1,8 @@
 //! What a power cut may leave: recordings, the points in them, and the states that a point may end in.
 //!
 //! At a point there are *units*, each of which survives or not: every 512-byte sector of every unsynced write,
-//! every write's change of size, every other change of a file; and for each folder with unsynced changes a number
-//! of them that survive. A [`Choice`] settles all of these, and with it what is torn and what garbage is found.
+//! every write's change of size, every other change of a file. So do the unsynced changes of the names in each
+//! folder. A [`Choice`] settles all of these, and with it what is torn and what garbage is found.
 //!
 //! What always holds here:
 //!
@@ -119,8 +119,8 @@ struct Plan {
     units: Vec<Unit>,
     /// The units of each file that has any.
     files: BTreeMap<InodeId, Range<usize>>,
-    /// The number of pending changes of each folder that has any, in the order of paths.
-    folders: Vec<u32>,
+    /// When each pending change of a name was made, folder by folder in the order of paths.
+    names: Vec<u64>,
 }
 
 /// Something that survives or not, whatever becomes of the rest.
@@ -148,9 +148,9 @@ impl CrashPoint {
         self.index
     }
 
-    /// How many things there are to choose: units, and one more for each folder with unsynced changes.
+    /// How many things there are to choose: units, and unsynced changes of names.
     pub fn pending_sectors(&self) -> usize {
-        self.plan().units.len() + self.plan().folders.len()
+        self.plan().units.len() + self.plan().names.len()
     }
 
     /// The disk that a crash leaves. All on it is durable, and what happens to it is recorded anew.
@@ -171,18 +171,16 @@ impl CrashPoint {
         SimulatedDisk::with_world(world, mix(!self.seed))
     }
 
-    /// Every set of surviving units with every prefix of each folder's changes. There are 2^n and more of them:
-    /// meant for at most some ten units. Nothing is torn inside a sector, and garbage is never zeros.
+    /// Every set of surviving units and names. There are 2^n of them: meant for at most some ten things to choose. Nothing is torn inside a sector, and garbage is never zeros.
     pub fn all_choices(&self) -> AllChoices {
-        AllChoices { folders: self.plan().folders.clone(), next: Some(self.choice(false)) }
+        AllChoices { next: Some(self.choice(false)) }
     }
 
     /// The choice by which all survives that can, or nothing does.
     pub fn choice(&self, kept: bool) -> Choice {
         let plan = self.plan();
-        let folders = plan.folders.iter().map(|count| if kept { *count } else { 0 }).collect();
-        let units = vec![kept; plan.units.len()];
-        Choice { units, folders, tears: Vec::new(), garbage: Garbage::Pattern(self.seed) }
+        let (units, names) = (vec![kept; plan.units.len()], vec![kept; plan.names.len()]);
+        Choice { units, names, tears: Vec::new(), garbage: Garbage::Pattern(self.seed) }
     }
 
     /// Some choice, with a liking for those that find most: all, nothing, a prefix of the order of events, all
@@ -192,8 +190,8 @@ impl CrashPoint {
         let mut choice = self.choice(false);
         choice.garbage = match rng.below(4) {
             0 => Garbage::Zeros,
-            1 => Garbage::Removed(rng.next()),
-            _ => Garbage::Pattern(rng.next()),
+            1 => Garbage::Pattern(rng.next()),
+            _ => Garbage::Removed(rng.next()),
         };
         match rng.below(8) {
             0 => choice.units.fill(true),
@@ -211,12 +209,14 @@ impl CrashPoint {
         }
         // Names go their own way, but for one time in three, when they stay as the units' choice left them: with
         // a prefix of all events, or lost.
-        for (count, kept) in plan.folders.iter().zip(&mut choice.folders) {
-            match rng.below(3) {
-                0 => *kept = *count,
-                1 => *kept = rng.below(u64::from(*count) + 1) as u32,
-                _ => {}
+        match rng.below(6) {
+            0 | 1 => choice.names.fill(true),
+            2 => {
+                let last = plan.names.get(rng.below(plan.names.len() as u64) as usize);
+                choice.names = plan.names.iter().map(|clock| Some(clock) <= last).collect();
             }
+            3 => choice.names.fill_with(|| rng.chance(1, 2)),
+            _ => {}
         }
         if rng.chance(1, 2) {
             self.tear_some(&mut choice, rng);
@@ -231,15 +231,14 @@ impl CrashPoint {
     /// Keeps what came before some moment, files and names alike; of a write at that moment, its first sectors.
     fn keep_prefix(&self, choice: &mut Choice, rng: &mut Rng) {
         let plan = self.plan();
-        let folders = || self.world.folders.values().filter(|folder| !folder.pending.is_empty());
-        let mut clocks: BTreeSet<u64> = plan.units.iter().map(|unit| unit.clock).collect();
-        clocks.extend(folders().flat_map(|folder| folder.pending.iter().map(|(clock, _)| *clock)));
+        let clocks: BTreeSet<u64> =
+            plan.units.iter().map(|unit| unit.clock).chain(plan.names.iter().copied()).collect();
         let Some(last) = clocks.iter().nth(rng.below(clocks.len() as u64) as usize) else { return };
         for (unit, kept) in plan.units.iter().zip(&mut choice.units) {
             *kept = unit.clock <= *last;
         }
-        for (folder, kept) in folders().zip(&mut choice.folders) {
-            *kept = folder.pending.iter().filter(|(clock, _)| clock <= last).count() as u32;
+        for (clock, kept) in plan.names.iter().zip(&mut choice.names) {
+            *kept = clock <= last;
         }
         let cut = plan.units.iter().filter(|unit| unit.clock == *last).count() as u64;
         let first = plan.units.iter().position(|unit| unit.clock == *last).unwrap_or(0);
@@ -264,14 +263,15 @@ impl CrashPoint {
 
     /// The folders that surviving names lead to, with the names in them.
     fn surviving_folders(&self, choice: &Choice) -> BTreeMap<Arc<str>, Arc<Folder>> {
-        let mut kept = choice.folders.iter();
+        let mut kept = choice.names.as_slice();
         let mut folders: BTreeMap<Arc<str>, Arc<Folder>> = BTreeMap::new();
         for (path, folder) in &self.world.folders {
-            let count = if folder.pending.is_empty() { 0 } else { kept.next().map_or(0, |kept| *kept as usize) };
+            let (own, rest) = kept.split_at(folder.pending.len().min(kept.len()));
+            kept = rest;
             let (parent, name) = split(path);
             let named = |parent: &Arc<Folder>| parent.cache.get(name) == Some(&Entry::Folder);
             if path.is_empty() || folders.get(parent).is_some_and(named) {
-                folders.insert(path.clone(), surviving_names(folder, count));
+                folders.insert(path.clone(), surviving_names(folder, own));
             }
         }
         folders
@@ -290,7 +290,7 @@ impl CrashPoint {
                 unit.survive(&inode.pending[unit.pending].change, tear, &mut content);
             }
         }
-        content.settle(&choice.garbage, self.world.removed.as_deref());
+        content.settle(&choice.garbage, &self.world.removed);
         Arc::new(Inode::settled(content))
     }
 }
@@ -301,9 +301,7 @@ impl Plan {
         let mut named = BTreeSet::new();
         for folder in world.folders.values() {
             named.extend(folder.entries().filter_map(Entry::file));
-            if !folder.pending.is_empty() {
-                plan.folders.push(folder.pending.len() as u32);
-            }
+            plan.names.extend(folder.pending.iter().map(|(clock, _)| *clock));
         }
         // Files that no crash can bring back have nothing to choose.
         for id in named {
@@ -369,12 +367,12 @@ fn torn(range: Range<u64>, tear: Option<&Tear>) -> Range<u64> {
     }
 }
 
-fn surviving_names(folder: &Arc<Folder>, count: usize) -> Arc<Folder> {
-    if count == 0 && folder.pending.is_empty() {
+fn surviving_names(folder: &Arc<Folder>, kept: &[bool]) -> Arc<Folder> {
+    if folder.pending.is_empty() {
         return folder.clone();
     }
     let mut names = folder.durable.clone();
-    for (_, change) in &folder.pending[..count.min(folder.pending.len())] {
+    for ((_, change), _) in folder.pending.iter().zip(kept).filter(|(_, kept)| **kept) {
         NameChange::apply(change, Arc::make_mut(&mut names));
     }
     Arc::new(Folder::settled(names))
@@ -393,8 +391,8 @@ fn flip_one(units: &mut [bool], rng: &mut Rng) {
 pub struct Choice {
     /// For each unit, whether it survives.
     pub units: Vec<bool>,
-    /// For each folder with unsynced changes, how many of these survive.
-    pub folders: Vec<u32>,
+    /// For each unsynced change of a name, whether it survives.
+    pub names: Vec<bool>,
     /// The surviving units of which only a part does.
     pub tears: Vec<Tear>,
     /// What is found in space that was never written.
@@ -414,11 +412,11 @@ pub struct Tear {
 
 impl Choice {
     fn hash(&self) -> u64 {
-        let units = self
-            .units
-            .chunks(64)
-            .map(|part| part.iter().rev().fold(1, |word: u64, kept| word << 1 | u64::from(*kept)) ^ part.len() as u64);
-        let folders = self.folders.iter().map(|kept| u64::from(*kept) | 1 << 40);
+        let word = |part: &[bool]| {
+            part.iter().rev().fold(1, |word: u64, kept| word << 1 | u64::from(*kept)) ^ part.len() as u64
+        };
+        let units = self.units.chunks(64).map(word);
+        let names = self.names.chunks(63).map(|part| !word(part));
         let tears =
             self.tears.iter().map(|tear| mix(tear.unit as u64) ^ u64::from(tear.bytes) ^ (u64::from(tear.tail) << 41));
         let garbage = match self.garbage {
@@ -426,19 +424,16 @@ impl Choice {
             Garbage::Pattern(seed) => mix(seed),
             Garbage::Removed(seed) => !mix(seed),
         };
-        units.chain(folders).chain(tears).fold(garbage, |sum, word| mix(sum ^ word).wrapping_add(1))
+        units.chain(names).chain(tears).fold(garbage, |sum, word| mix(sum ^ word).wrapping_add(1))
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "units=")?;
-        for kept in &self.units {
-            write!(f, "{}", u8::from(*kept))?;
-        }
-        let folders: Vec<String> = self.folders.iter().map(u32::to_string).collect();
+        let digits = |flags: &[bool]| flags.iter().map(|kept| if *kept { '1' } else { '0' }).collect::<String>();
         let tears: Vec<String> = self.tears.iter().map(Tear::to_string).collect();
-        write!(f, " folders={} tears={} garbage=", folders.join(","), tears.join(","))?;
+        let (units, names) = (digits(&self.units), digits(&self.names));
+        write!(f, "units={units} names={names} tears={} garbage=", tears.join(","))?;
         match self.garbage {
             Garbage::Zeros => write!(f, "zeros"),
             Garbage::Pattern(seed) => write!(f, "pattern:{seed:x}"),
@@ -465,9 +460,7 @@ impl FromStr for Choice {
         let seed = |seed| u64::from_str_radix(seed, 16).map_err(|_| wrong(garbage));
         Ok(Choice {
             units: part("units")?.chars().map(|kept| kept == '1').collect(),
-            folders: items("folders")?
-                .map(|count| count.parse().map_err(|_| wrong(count)))
-                .collect::<Result<_, _>>()?,
+            names: part("names")?.chars().map(|kept| kept == '1').collect(),
             tears: items("tears")?.map(|tear| tear.parse().map_err(|()| wrong(tear))).collect::<Result<_, _>>()?,
             garbage: match garbage.split_once(':') {
                 None if garbage == "zeros" => Garbage::Zeros,
@@ -496,7 +489,6 @@ impl FromStr for Tear {
 
 /// All choices of a crash point, one after the other.
 pub struct AllChoices {
-    folders: Vec<u32>,
     next: Option<Choice>,
 }
 
@@ -505,27 +497,20 @@ impl Iterator for AllChoices {
 
     fn next(&mut self) -> Option<Choice> {
         let choice = self.next.take()?;
-        self.next = self.after(&choice);
+        self.next = Self::after(&choice);
         Some(choice)
     }
 }
 
 impl AllChoices {
-    /// Counts on by one: the units are the lowest digits of the number, the folders the highest.
-    fn after(&self, choice: &Choice) -> Option<Choice> {
+    /// Counts on by one, in binary: the units are the lowest digits of the number, the names the highest.
+    fn after(choice: &Choice) -> Option<Choice> {
         let mut next = choice.clone();
-        for unit in &mut next.units {
-            *unit = !*unit;
-            if *unit {
+        for kept in next.units.iter_mut().chain(&mut next.names) {
+            *kept = !*kept;
+            if *kept {
                 return Some(next);
             }
-        }
-        for (kept, count) in next.folders.iter_mut().zip(&self.folders) {
-            if *kept < *count {
-                *kept += 1;
-                return Some(next);
-            }
-            *kept = 0;
         }
         None
     }

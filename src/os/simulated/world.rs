@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// The contents of so many removed files are remembered.
+const REMOVED_COUNT_MAX: usize = 6;
+
 pub(super) type InodeId = u64;
 pub(super) type Names = BTreeMap<Arc<str>, Entry>;
 
@@ -22,8 +25,8 @@ pub(super) struct World {
     pub(super) inodes: BTreeMap<InodeId, Arc<Inode>>,
     /// By path; `""` is always there. A folder comes before those inside it.
     pub(super) folders: BTreeMap<Arc<str>, Arc<Folder>>,
-    /// What the file that was last removed, replaced or emptied held.
-    pub(super) removed: Option<Arc<Content>>,
+    /// What the files that were last removed, replaced or emptied held, the newest last.
+    pub(super) removed: Vec<Arc<Content>>,
     /// The events so far, also before a kill, so that all pending changes have one order.
     clock: u64,
     next_inode: InodeId,
@@ -93,7 +96,7 @@ pub(super) enum Event {
 impl World {
     pub(super) fn new() -> World {
         let folders = BTreeMap::from([("".into(), Arc::default())]);
-        World { inodes: BTreeMap::new(), folders, removed: None, clock: 0, next_inode: 0 }
+        World { inodes: BTreeMap::new(), folders, removed: Vec::new(), clock: 0, next_inode: 0 }
     }
 
     /// A world of the given files and folders, all durable.
@@ -222,7 +225,11 @@ impl World {
     fn remember_removed(&mut self, entry: Option<Entry>) {
         let inode = entry.and_then(Entry::file).and_then(|id| self.inodes.get(&id));
         if let Some(inode) = inode.filter(|inode| inode.cache.size > 0) {
-            self.removed = Some(Arc::new(inode.cache.clone()));
+            let content = Arc::new(inode.cache.clone());
+            if self.removed.len() == REMOVED_COUNT_MAX {
+                self.removed.remove(0);
+            }
+            self.removed.push(content);
         }
     }
 
