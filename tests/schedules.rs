@@ -131,8 +131,17 @@ fn run(
 ) -> Arc<Counts> {
     let schedules = number_from_env("DIAMOND_SCHEDULES", default);
     let first = number_from_env("DIAMOND_SEED", 0xD1A0);
+    run_rounds(name, first..first + schedules.div_ceil(ROUND as u64), schedule)
+}
+
+/// Runs the rounds with these seeds.
+fn run_rounds(
+    name: &'static str,
+    seeds: impl IntoIterator<Item = u64>,
+    schedule: impl Fn(u64, &Arc<Counts>) + Copy + Send + Sync + 'static,
+) -> Arc<Counts> {
     let counts = Arc::new(Counts::default());
-    for seed in first..first + schedules.div_ceil(ROUND as u64) {
+    for seed in seeds {
         let told = Told { name, seed };
         let (counts, number) = (Arc::clone(&counts), AtomicU64::new(0));
         let run = move || {
@@ -760,12 +769,26 @@ fn a_bulk_append_is_there_as_a_whole_beside_saves_and_checkpoints() {
 
 #[test]
 fn the_engines_own_threads_keep_up_with_little_memory_and_stop_when_it_is_closed() {
-    let modes = &[Durability::Sync, Durability::Os, Durability::Async];
-    let roles: &[Role] = &[write, write, append_in_bulk, scan];
-    let counts = explore(Play { name: "own threads", modes, roles, own_threads: true, ..PLAIN }, 960);
+    let counts = explore(OWN_THREADS, 960);
     for counter in [&counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
+}
+
+const OWN_THREADS: Play = Play {
+    name: "own threads",
+    modes: &[Durability::Sync, Durability::Os, Durability::Async],
+    roles: &[write, write, append_in_bulk, scan],
+    own_threads: true,
+    ..PLAIN
+};
+
+/// One schedule in some six thousand comes to it: these are three that did.
+#[test]
+fn a_page_that_a_checkpoint_is_writing_is_never_taken_for_damaged() {
+    let seeds = [0x20_002D, 0x31_001B, 0x32_00F3];
+    let counts = run_rounds(OWN_THREADS.name, seeds, |seed, counts| schedule(OWN_THREADS, seed, counts));
+    assert_eq!(counted(&counts.schedules), (seeds.len() * ROUND) as u64);
 }
 
 #[test]
