@@ -53,6 +53,10 @@ enum Put {
     Foreign(String),
     /// The database of the handle is closed first.
     ParentClosed,
+    /// The table, as a snapshot has it.
+    OfSnapshot,
+    /// What has this name in the database's own folder.
+    InOwnFolder(&'static str),
     /// The value, and NULL as the pointer that it goes with.
     WithNull(u64),
     /// The value, and as large a memory.
@@ -90,6 +94,10 @@ fn wrongs(function: &str, slot: &Slot, slots: &[Slot], handles: &[String]) -> Ve
                 let allowed = if closes { [OK] } else { [CLOSED] };
                 list.push(wrong("a handle whose database was closed", Put::ParentClosed, &allowed));
             }
+            if kind == "diamond_table" && !closes {
+                let allowed = if writes(function) { [UNSUPPORTED] } else { [OK] };
+                list.push(wrong("a table of a snapshot", Put::OfSnapshot, &allowed));
+            }
             if slots.iter().filter(|it| matches!(it.role, Role::Handle(_))).count() > 1 {
                 list.push(wrong("a handle of another database", Put::Foreign(kind.clone()), &[MISUSE]));
             }
@@ -100,6 +108,19 @@ fn wrongs(function: &str, slot: &Slot, slots: &[Slot], handles: &[String]) -> Ve
             let optional = slot.name == "options";
             vec![null(if optional { &[OK] } else { &[MISUSE] }), askew(&[MISUSE])]
         }
+        Role::StructOut(_) => vec![null(&[MISUSE]), askew(&[MISUSE])],
+        Role::Callback => {
+            let other = [answers::<0>, answers::<1>, answers::<-1>, answers::<CANCELLED>, answers::<{ MODULE_OK + 1 }>];
+            let mut list = values(&other.map(|it| it as *const () as u64), &[CANCELLED]);
+            list.push(null(&[OK]));
+            list
+        }
+        // It calls the backup off when it is handed anything but what was given, or NULL.
+        Role::Context => {
+            let mut list = values(&[1, 1 << 63, u64::MAX], &[CANCELLED]);
+            list.push(null(&[OK]));
+            list
+        }
         Role::StructSize => {
             let mut list = values(&[0, 8], &[MISUSE]);
             // No version ends amid a field.
@@ -109,6 +130,7 @@ fn wrongs(function: &str, slot: &Slot, slots: &[Slot], handles: &[String]) -> Ve
             list.extend(values(&[4096, 1 << 63], &[OK]));
             list
         }
+        Role::Text if function == "diamond_backup" => texts(slot).into_iter().chain(no_places_for_a_copy()).collect(),
         Role::Text => texts(slot),
         Role::Record => vec![
             null(&[MISUSE]),
@@ -210,6 +232,25 @@ fn texts(slot: &Slot) -> Vec<Wrong> {
     list
 }
 
+fn no_places_for_a_copy() -> Vec<Wrong> {
+    let own = |name: &'static str| wrong(&format!("its own folder/{name}"), Put::InOwnFolder(name), &[INVALID]);
+    let other = |path: &str, allowed: &[i32]| wrong(path, Put::Bytes(path.into()), allowed);
+    vec![
+        own(""),
+        own("."),
+        own("data"),
+        own("copy"),
+        own("data/../copy"),
+        other("/proc", &[INVALID]),
+        other("/dev/null", &[INVALID]),
+    ]
+}
+
+/// Whether the function writes to the table that it is given, or prepares to.
+fn writes(function: &str) -> bool {
+    ["batch", "save", "replace", "delete"].iter().any(|verb| function.contains(verb))
+}
+
 fn sizes(slot: &Slot) -> Vec<Wrong> {
     if slot.name == "error_size" {
         return values(&[0, 1], &[OK]);
@@ -244,6 +285,7 @@ fn every_call_that_is_spoilt_below_would_succeed() {
         let mut call = world.prepare(name);
         assert_eq!(call.run(), OK, "{name}: {}", message());
         assert!(call.overwritten().is_empty(), "{name} writes beside {:?}", call.overwritten());
+        assert!(call.unfilled().is_empty(), "{name} leaves gaps in {:?}", call.unfilled());
         call.take_back();
         world.finish(call);
     }
@@ -300,8 +342,8 @@ fn after_a_fork_every_function_answers_so_in_the_child_and_goes_on_in_the_parent
         if child == 0 {
             let status = call.run();
             let answered = match &closes {
-                // What hangs on a database is closed anywhere.
-                Some(kind) if kind != "diamond_db" => status == OK || status == FORKED,
+                // What hangs on a database is closed anywhere; a pin keeps it open, as the database's own handle does.
+                Some(kind) if !["diamond_db", "diamond_pin"].contains(&kind.as_str()) => [OK, FORKED].contains(&status),
                 _ => status == FORKED,
             };
             // SAFETY: ends the process, without destructors that would be the parent's.
@@ -374,6 +416,16 @@ fn try_one(world: &World, foreign: &World, name: &str, slot: &Slot, wrong: &Wron
             let db = call.take_handle("diamond_db").expect("a handle has a database");
             assert_eq!(invoke("diamond_close", &[db]), OK, "{}", message());
         }
+        Put::OfSnapshot => {
+            let table = world.open_snapshot_table(&mut call);
+            call.set(&slot.label, table);
+        }
+        Put::InOwnFolder(path) => {
+            let path = world.folder.path().join(path);
+            let path = path.to_str().expect("folders are UTF-8");
+            call.set_bytes(&slot.label, path.as_bytes());
+            call.set(&format!("{}_size", slot.label), path.len() as u64);
+        }
         Put::WithNull(value) => {
             call.set(&slot.label, *value);
             call.set(slot.label.strip_suffix("_size").expect("a size has that name"), 0);
@@ -412,6 +464,9 @@ fn try_one(world: &World, foreign: &World, name: &str, slot: &Slot, wrong: &Wron
             Role::Statuses => partial || name == "diamond_table_fetch_many",
             _ => it.name == "size" || (name, it.name.as_str()) == ("diamond_cursor_next_many", "count"),
         };
+        if name == "diamond_backup" && call.has_made_folder() {
+            note(format!("{status}, and the folder of the copy was made"));
+        }
         for slot in call.touched().into_iter().filter(|it| !may_write(it)) {
             note(format!("{status}, and something was written to {}", slot.label));
         }

@@ -267,6 +267,18 @@ fn only_names_of_ours_are_in_the_header() {
 }
 
 #[test]
+fn every_name_of_ours_that_the_manual_says_is_declared() {
+    let header = make_header();
+    let code = without_comments(&header);
+    let words = |text| str::split(text, |c: char| !c.is_alphanumeric() && c != '_');
+    for name in words(&header).filter(|word| word.starts_with("diamond_") || word.starts_with("DIAMOND_")) {
+        // DIAMOND_OPEN_... says all that begin so.
+        let is_declared = |word: &str| word == name || name.ends_with('_') && word.starts_with(name);
+        assert!(words(&code).any(is_declared), "{name} is said and not declared; cbindgen.toml lists its enum");
+    }
+}
+
+#[test]
 fn every_export_is_in_the_header_and_nothing_else_is() {
     let sources = SECTIONS.map(source);
     let mut exported = sources.iter().flat_map(|text| exports(text)).map(|(name, _)| name).collect::<Vec<_>>();

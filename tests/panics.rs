@@ -5,6 +5,7 @@
 //! (feature `simulation`). Elsewhere a disk panics in the midst of a call.
 
 #![cfg(feature = "simulation")]
+#![allow(unsafe_code, reason = "a test reads a pin as C does")]
 
 #[path = "kit/c_calls.rs"]
 mod c_calls;
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-use c_calls::{OK, PANIC, POISONED, Role, World, message};
+use c_calls::{OK, PANIC, POISONED, Role, World, invoke, message};
 use c_header::Header;
 use diamonddb::os::simulated::SimulatedDisk;
 use diamonddb::os::{Open, RealDisk};
@@ -65,6 +66,8 @@ fn panics_at(header: &Header, name: &str, point: u32) -> bool {
     assert_eq!(status, PANIC, "{name} at {point}: {sentence}");
     assert!(sentence.starts_with(&format!("{name}: a defect of DiamondDB")), "{sentence}");
     assert!(call.out_handles().iter().all(|&it| it == 0), "{name} at {point}: something came out");
+    let filled = call.touched().into_iter().find(|it| matches!(it.role, Role::StructOut(_)));
+    assert!(filled.is_none(), "{name} at {point}: {filled:?} was filled");
     let closed = world.finish_poisoned(call);
     assert!([OK, POISONED].contains(&closed), "{name} at {point}: {}", message());
 
@@ -85,6 +88,36 @@ fn panics_at(header: &Header, name: &str, point: u32) -> bool {
     }
     assert_eq!(world.run("diamond_table_save"), OK, "{name} at {point}: {}", message());
     true
+}
+
+#[test]
+fn a_pin_outlives_a_panic_and_the_folder_recovers_once_it_is_closed() {
+    let header = header();
+    let mut world = World::new(&header);
+    // As diamond_slots lies: its size, base, stride, three more, the count.
+    let mut slots = [56u64, 0, 0, 0, 0, 0, 0];
+    let mut call = world.prepare("diamond_pin_open");
+    call.set("slots", slots.as_mut_ptr() as u64);
+    assert_eq!(call.run(), OK, "{}", message());
+    let pin = call.out_handles()[0];
+    world.finish(call);
+    let [_, base, stride, .., count] = slots;
+    // SAFETY: the pin says so, and is open.
+    let pinned = || unsafe { std::slice::from_raw_parts(base as *const u8, (stride * count) as usize) }.to_vec();
+    let (before, content) = (pinned(), world.content());
+
+    panic_at_border_point(1);
+    assert_eq!(invoke("diamond_flush", &[world.db()]), PANIC);
+    panic_at_border_point(0);
+    assert_eq!(world.close(), POISONED);
+    // Whoever opens it now shares what the pin keeps open.
+    assert_eq!(world.run("diamond_flush"), POISONED, "{}", message());
+    assert_eq!(pinned(), before);
+    assert_eq!(invoke("diamond_pin_close", &[pin]), POISONED, "{}", message());
+
+    world.open();
+    assert_eq!(world.content(), content);
+    assert_eq!(world.run("diamond_table_save"), OK, "{}", message());
 }
 
 /// A disk that panics, once, at a call of this kind to a file whose name starts so.

@@ -50,6 +50,9 @@ fn refusal(target: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::NotFound(format!("the folder that is to hold {name} does not exist").into()),
         ErrorKind::NotADirectory => Error::Invalid(format!("{name} is not a folder, or lies in what is none").into()),
+        ErrorKind::InvalidFilename => {
+            Error::Invalid(format!("no file system takes the path {name}: it is too long").into())
+        }
         _ => Error::allocation("make the folder", &name.to_string(), error),
     }
 }

@@ -86,8 +86,9 @@ pub unsafe extern "C" fn diamond_pin_open(
             (pin, call.handle(table, "table")?, call.struct_out(slots, "slots")?)
         };
         let made = table.table.pin()?;
-        slots.put(slots_of(&made)?);
+        let laid_out = slots_of(&made)?;
         pin.put(made);
+        slots.put(laid_out);
         Ok(())
     })
 }

@@ -13,7 +13,7 @@
 #![allow(unsafe_code, reason = "the callers of the C interface")]
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 
 use crate::c_header::{Function, Header, Struct, Variable};
 use crate::kit::Folder;
@@ -31,7 +31,7 @@ macro_rules! exports {
 exports! {
     diamond_error_message diamond_free diamond_version diamond_abi_version
     diamond_open diamond_close diamond_flush diamond_checkpoint diamond_step diamond_wait_durable diamond_verify
-    diamond_stats
+    diamond_backup diamond_stats
     diamond_table_make diamond_table_open diamond_table_close diamond_table_drop diamond_table_rename
     diamond_table_list diamond_table_name diamond_table_schema diamond_table_layout diamond_table_count
     diamond_table_next_id diamond_table_save diamond_table_fetch diamond_table_replace diamond_table_replace_if
@@ -42,6 +42,8 @@ exports! {
     diamond_batch_open diamond_batch_save diamond_batch_save_json diamond_batch_replace diamond_batch_replace_json
     diamond_batch_delete diamond_batch_expect diamond_batch_expect_json diamond_batch_commit diamond_batch_close
     diamond_table_scan diamond_cursor_next diamond_cursor_next_many diamond_cursor_next_json diamond_cursor_close
+    diamond_snapshot_open diamond_snapshot_table diamond_snapshot_close
+    diamond_pin_open diamond_pin_close
 }
 
 pub const OK: i32 = 0;
@@ -54,8 +56,26 @@ pub const TOO_LARGE: i32 = 106;
 pub const NOT_FOUND: i32 = 200;
 pub const OUT_OF_RANGE: i32 = 201;
 pub const TIMEOUT: i32 = 304;
+pub const CANCELLED: i32 = 305;
 pub const POISONED: i32 = 502;
 pub const PANIC: i32 = 601;
+
+/// What a callback returns that went well.
+pub const MODULE_OK: i32 = 0x4F4B;
+
+/// What the callback of a call is to be handed; it never looks there.
+const CONTEXT: u64 = 0x00DD_C0DE;
+
+/// The callback of a call that succeeds: goes on, where it is handed what it should be.
+extern "C" fn goes_on(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32 {
+    let context = context as u64;
+    if [0, CONTEXT].contains(&context) && done_bytes <= total_bytes { MODULE_OK } else { CANCELLED }
+}
+
+/// A callback that answers so.
+pub extern "C" fn answers<const ANSWER: i32>(_context: *mut c_void, _done_bytes: u64, _total_bytes: u64) -> i32 {
+    ANSWER
+}
 
 /// The table that every world has, two of its records, and what they are as JSON. `char name[15]`, a double.
 pub const SCHEMA: &str = r#"{"name":["string",15,"required"],"age":["number",3]}"#;
@@ -88,6 +108,12 @@ pub enum Role {
     /// A struct by pointer; its fields are slots of their own.
     Struct(String),
     StructSize,
+    /// A struct by pointer that is filled, as much of it as its struct_size says.
+    StructOut(String),
+    /// A function that is called during the call.
+    Callback,
+    /// What the callback is handed.
+    Context,
     Text,
     Record,
     RecordOut,
@@ -123,6 +149,9 @@ fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
     let Variable { kind, name } = it;
     let pointee = kind.trim_start_matches("const ").trim_end_matches(['*', ' ']);
     let stars = kind.matches('*').count();
+    if pointee == "diamond_slots" {
+        return Role::StructOut(pointee.to_owned());
+    }
     if header.find_struct(pointee).is_some() {
         return Role::Struct(pointee.to_owned());
     }
@@ -135,6 +164,8 @@ fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
         ("size_t", name) if name.ends_with("_size") => Role::Size,
         ("size_t", name) if name.ends_with("_stride") => Role::Stride,
         ("size_t", "count" | "capacity" | "ids_count") => Role::Count,
+        ("int32_t (*)(void *context, uint64_t done_bytes, uint64_t total_bytes)", _) => Role::Callback,
+        ("void *", "context") => Role::Context,
         ("const char *", _) => Role::Text,
         ("const void *", "store" | "cache") => Role::Reserved,
         ("const void *", _) => Role::Record,
@@ -258,6 +289,11 @@ impl<'a> World<'a> {
         self.table = self.open_handle("diamond_table", &mut vec![("diamond_db".into(), self.db)]);
     }
 
+    /// The world's own handle of its database.
+    pub fn db(&self) -> u64 {
+        self.db
+    }
+
     /// Closes the world's own handles; the status is that of the database's close.
     pub fn close(&mut self) -> i32 {
         assert_eq!(invoke("diamond_table_close", &[self.table]), OK);
@@ -288,6 +324,16 @@ impl<'a> World<'a> {
         call
     }
 
+    /// The table of a snapshot of the database that the call works on; it is closed with what the call has.
+    pub fn open_snapshot_table(&self, call: &mut Call) -> u64 {
+        let snapshot = self.open_handle("diamond_snapshot", &mut call.handles);
+        let (name, mut table) = ("people", 0u64);
+        let arguments = [snapshot, name.as_ptr() as u64, name.len() as u64, &raw mut table as u64];
+        assert_eq!(invoke("diamond_snapshot_table", &arguments), OK, "{}", message());
+        call.handles.push(("diamond_table".to_owned(), table));
+        table
+    }
+
     fn prepare_with(&self, name: &str, handles: Vec<(String, u64)>) -> Call<'a> {
         let function = self.header.functions.iter().find(|it| it.name == name).expect("the header declares it");
         let slots = slots(self.header, function);
@@ -315,6 +361,11 @@ impl<'a> World<'a> {
             Role::Struct(kind) => {
                 Memory::of(&vec![0; struct_size(self.header.find_struct(kind).expect("the header has it"))])
             }
+            Role::StructOut(kind) => {
+                Memory::out(struct_size(self.header.find_struct(kind).expect("the header has it")))
+            }
+            Role::Callback => return goes_on as *const () as u64,
+            Role::Context => return CONTEXT,
             Role::StructSize => {
                 let Place::Field { argument, .. } = slot.place else { panic!("{} is in no struct", slot.label) };
                 return call.memory_of(&call.function.parameters[argument].name).size as u64;
@@ -463,7 +514,7 @@ impl Call<'_> {
             Place::Field { argument, offset, size } => {
                 let mut word = [0; 8];
                 let memory = self.memory_of(&self.function.parameters[argument].name);
-                word[..size].copy_from_slice(&memory.bytes[offset..][..size]);
+                word[..size].copy_from_slice(&memory.bytes[memory.start + offset..][..size]);
                 u64::from_le_bytes(word)
             }
         }
@@ -494,7 +545,7 @@ impl Call<'_> {
             Place::Field { argument, offset, size } => {
                 let name = self.function.parameters[argument].name.clone();
                 let (_, memory) = self.memory.iter_mut().find(|(label, _)| *label == name).expect("it is a struct");
-                memory.bytes[offset..][..size].copy_from_slice(&value.to_le_bytes()[..size]);
+                memory.bytes[memory.start + offset..][..size].copy_from_slice(&value.to_le_bytes()[..size]);
             }
         }
     }
@@ -547,11 +598,25 @@ impl Call<'_> {
         broken.map(|(label, _)| label.as_str()).collect()
     }
 
-    /// The slots of numbers and ids to which something was written.
+    /// The structs in which a field was not filled.
+    pub fn unfilled(&self) -> Vec<&str> {
+        let has_gap = |it: &&Slot| {
+            let memory = self.memory_of(&it.label);
+            memory.bytes[memory.start..][..memory.size].chunks(8).any(|word| word == [GUARD; 8])
+        };
+        let structs = self.slots.iter().filter(|it| matches!(it.role, Role::StructOut(_)));
+        structs.filter(has_gap).map(|it| it.label.as_str()).collect()
+    }
+
+    /// The slots of numbers, ids and structs to which something was written.
     pub fn touched(&self) -> Vec<&Slot> {
         let written = |it: &&Slot| match it.role {
             Role::NumberOut(_) | Role::IdsOut | Role::Statuses | Role::ErrorOut => {
                 !self.memory_of(&it.label).is_untouched()
+            }
+            Role::StructOut(_) => {
+                let memory = self.memory_of(&it.label);
+                memory.bytes[memory.start..][8..memory.size].iter().any(|&byte| byte != GUARD)
             }
             _ => false,
         };
@@ -565,9 +630,16 @@ impl Call<'_> {
         memory.map(|it| u64::from_le_bytes(it.bytes[it.start..][..8].try_into().expect("eight bytes"))).collect()
     }
 
-    /// All memory that the call is given to read.
+    /// All memory that the call is given to read, the sizes of structs that it fills among it.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
-        self.memory.iter().filter(|(_, it)| it.start == 0).map(|(_, it)| it.bytes.clone()).collect()
+        let sizes = self.slots.iter().filter(|it| it.role == Role::StructSize);
+        let sizes = sizes.map(|it| self.value(&it.label).to_le_bytes().to_vec());
+        self.memory.iter().filter(|(_, it)| it.start == 0).map(|(_, it)| it.bytes.clone()).chain(sizes).collect()
+    }
+
+    /// True if there is something where its path leads.
+    pub fn has_made_folder(&self) -> bool {
+        self.folder.path().exists()
     }
 
     /// The handle of this kind that was opened for the call.
@@ -589,6 +661,8 @@ pub fn slots(header: &Header, function: &Function) -> Vec<Slot> {
         let role = recipe(header, &function.name, it);
         let fields = match &role {
             Role::Struct(kind) => header.find_struct(kind).expect("the header has it").fields.as_slice(),
+            // All behind the first, its size, is the call's to fill.
+            Role::StructOut(kind) => &header.find_struct(kind).expect("the header has it").fields[..1],
             _ => &[],
         };
         slots.push(Slot { role, name: it.name.clone(), label: it.name.clone(), place: Place::Argument(argument) });
@@ -619,7 +693,7 @@ fn size_of_kind(kind: &str) -> usize {
     match kind {
         "int32_t" | "uint32_t" => 4,
         "uint64_t" | "size_t" => 8,
-        _ if kind.ends_with('*') => 8,
+        _ if kind.ends_with('*') || kind.contains("(*)") => 8,
         _ => panic!("how large is a {kind}? tests/kit/c_calls.rs needs to know"),
     }
 }

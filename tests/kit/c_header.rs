@@ -4,7 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this one")]
 
-/// A parameter or a field. `kind` is its C type as the header writes it: `const char *`, `size_t`.
+/// A parameter or a field. `kind` is its C type as the header writes it: `const char *`, `size_t`,
+/// `int32_t (*)(void *context)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     pub kind: String,
@@ -77,6 +78,11 @@ fn list(text: &str, separator: char) -> Vec<Variable> {
 /// `const char *name` is a `const char *` called `name`.
 fn variable(text: &str) -> Variable {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A function: `int32_t (*progress)(void *context)` is an `int32_t (*)(void *context)` called `progress`.
+    if let Some((returns, rest)) = words.split_once("(*") {
+        let (name, parameters) = rest.split_once(')').expect("a parenthesis is closed");
+        return Variable { kind: format!("{returns}(*){parameters}"), name: name.to_owned() };
+    }
     let at = words.rfind([' ', '*']).map_or(0, |at| at + 1);
     Variable { kind: words[..at].trim().to_owned(), name: words[at..].to_owned() }
 }
