@@ -2,7 +2,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,19 +98,20 @@ static void slots_are_a_struct_with_a_size(diamond_table *people) {
     CHECK(pin == NULL && slots.stride == 0);
 }
 
-/* The child has no pin, and its close leaves the parent's as it is. It ends by a signal, so that a leak checker does
-   not look for what the parent still holds. */
+/* The child has no pin, and its close leaves the parent's as it is. */
 static void a_child_is_refused(diamond_pin *pin, const diamond_slots *slots) {
     uint64_t there;
     int status;
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        if (diamond_pin_close(pin) == DIAMOND_STATUS_FORKED) kill(getpid(), SIGKILL);
+        if (diamond_pin_close(pin) != DIAMOND_STATUS_FORKED) _exit(1);
+        /* Ends as another program: valgrind would take what a child keeps for lost. */
+        execl("/bin/sh", "sh", "-c", "exit 7", (char *)NULL);
         _exit(1);
     }
     CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
     CHECK(sum_of(slots, &there) == 29);
 }
 
