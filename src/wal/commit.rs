@@ -18,6 +18,9 @@ use super::segment::{END_SPACE, Link, Next, Segment, SegmentHeader, segment_name
 /// at worst.
 const SUM_SPACE: u64 = 80;
 
+/// Space that is kept for the list of a checkpoint without dirty pages.
+const LIST_SPACE: u64 = frame_space(8) as u64;
+
 /// What a commit waits for, and so what it survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -869,7 +872,7 @@ impl State {
             spare: Vec::new(),
             leading: false,
             unsynced: Vec::new(),
-            sums_space: 0,
+            sums_space: LIST_SPACE,
             newest: link.lsn,
             noted: link.lsn,
             stats: WalStats::default(),
