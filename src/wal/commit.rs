@@ -184,6 +184,13 @@ struct Supply {
     spares: Vec<(u64, u64)>,
 }
 
+impl Supply {
+    /// Keeps the files of segments that were not used.
+    fn set_aside(&mut self, unused: &mut VecDeque<Segment>) {
+        self.spares.extend(unused.drain(..).map(|segment| (segment.number, segment.capacity)));
+    }
+}
+
 impl Wal {
     /// A wal that goes on after `link`. Nothing is written until the first frame.
     pub fn new(
@@ -727,21 +734,32 @@ impl Wal {
             let first = self.prepare(&mut supply, space)?;
             self.begin(first)?;
         }
+        let mut fresh = VecDeque::new();
         loop {
             let wanted = {
                 let mut state = self.state.lock();
                 let wanted = space + state.sums_space;
-                if state.ready.front().is_some_and(|next| next.usable() < wanted) {
-                    // Too small for what is to come: used again later, under another number.
-                    supply.spares.extend(state.ready.drain(..).map(|small| (small.number, small.capacity)));
+                let fits = |next: &Segment| next.usable() >= wanted;
+                if state.ready.front().is_none_or(fits) {
+                    state.ready.append(&mut fresh);
+                } else if fresh.len() >= count {
+                    // Those that are too small for what is to come stayed until now, since a checkpoint under way may
+                    // need them. They are used again later, under other numbers.
+                    std::mem::swap(&mut state.ready, &mut fresh);
+                    supply.set_aside(&mut fresh);
                 }
-                if state.ready.len() >= count {
+                if state.ready.len() >= count && state.ready.front().is_none_or(fits) {
                     return Ok(());
                 }
                 wanted
             };
-            let segment = self.prepare(&mut supply, wanted)?;
-            self.state.lock().ready.push_back(segment);
+            match self.prepare(&mut supply, wanted) {
+                Ok(segment) => fresh.push_back(segment),
+                Err(error) => {
+                    supply.set_aside(&mut fresh);
+                    return Err(error);
+                }
+            }
         }
     }
 
