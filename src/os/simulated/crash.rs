@@ -171,7 +171,8 @@ impl CrashPoint {
         SimulatedDisk::with_world(world, mix(!self.seed))
     }
 
-    /// Every set of surviving units and names. There are 2^n of them: meant for at most some ten things to choose. Nothing is torn inside a sector, and garbage is never zeros.
+    /// Every set of surviving units and names. There are 2^n of them: meant for at most some ten things to choose.
+    /// Nothing is torn inside a sector, and garbage is never zeros.
     pub fn all_choices(&self) -> AllChoices {
         AllChoices { next: Some(self.choice(false)) }
     }
