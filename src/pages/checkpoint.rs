@@ -269,7 +269,10 @@ impl PagedFiles {
 
     /// Syncs what is written where too many files are open, so that they can be closed.
     pub(super) fn sync_crowd(&self) -> Result<()> {
-        self.sync_files(self.shared.descriptors.crowd().into_iter())
+        for file in self.shared.descriptors.crowd() {
+            file.sync_if_idle().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
+        }
+        Ok(())
     }
 
     /// Appends a page's image as of the cut to `out`.

@@ -562,9 +562,20 @@ impl PagedFile {
 
     /// Syncs both files if they were written.
     pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.sync_unless(|_| false)
+    }
+
+    /// The same, so that the files can be closed; not while someone writes, whose write would count as synced.
+    pub(super) fn sync_if_idle(&self) -> std::io::Result<()> {
+        // Whoever writes holds the files.
+        let is_held = |file: &Arc<dyn DiskFile>| Arc::strong_count(file) > 1;
+        self.sync_unless(|handles| [&handles.data, &handles.sums].into_iter().flatten().any(is_held))
+    }
+
+    fn sync_unless(&self, in_use: impl Fn(&Handles) -> bool) -> std::io::Result<()> {
         let (data, sums, written) = {
             let handles = self.handles.lock();
-            if handles.written == handles.synced {
+            if handles.written == handles.synced || in_use(&handles) {
                 return Ok(());
             }
             (handles.data.clone(), handles.sums.clone(), handles.written)
