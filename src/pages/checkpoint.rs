@@ -28,7 +28,7 @@ use crate::wal::{Cut, Need, PoisonOnPanic};
 
 use super::PagedFiles;
 use super::cache::{PageKey, Stripe};
-use super::file::{FileId, FileImage, PagedFile};
+use super::file::{FileId, FileImage, PagedFile, Writer};
 use super::redo::Redo;
 use super::root;
 
@@ -220,15 +220,14 @@ impl PagedFiles {
         for key in pages {
             // A file that was dropped before the cut has no state as of the cut.
             let Some(file) = work.files.get(&key.file) else { continue };
-            let follows = runs.last().is_some_and(|run| run.file.id == key.file && run.end() == key.page);
+            let follows = runs.last().is_some_and(|run| run.id() == key.file && run.end() == key.page);
             if !follows {
                 // Opening may fail without harm as long as nothing of this chunk is logged.
-                file.handles_for_writing()?;
+                let writer = file.writer()?;
                 written.insert(file.id, Arc::clone(file));
-                let full = work.full_pages[&file.id];
-                let (file, first) = (Arc::clone(file), key.page);
+                let (full, first) = (work.full_pages[&file.id], key.page);
                 memory::reserve(&mut runs, 1, WRITES)?;
-                runs.push(PageRun { file, first, full, bytes: Vec::new(), sums: Vec::new() });
+                runs.push(PageRun { writer, first, full, bytes: Vec::new(), sums: Vec::new() });
             }
             let run = runs.last_mut().expect("a run was just begun");
             self.take_image(*key, file, work.cut.epoch, &mut run.bytes)?;
@@ -238,12 +237,12 @@ impl PagedFiles {
         }
         // Before anything of this chunk is logged: it may fail without harm.
         for run in &runs {
-            self.pins.keep(&run.file, run.first..run.end())?;
+            self.pins.keep(&run.writer.file, run.first..run.end())?;
         }
         let mut payload = Vec::new();
         payload.put_u64(work.cut.lsn);
         for run in &runs {
-            Redo::Adopt { file: run.file.id, first: run.first, sums: &run.sums }.put(&mut payload)?;
+            Redo::Adopt { file: run.id(), first: run.first, sums: &run.sums }.put(&mut payload)?;
         }
         let mut blocks = Vec::new();
         let longest = runs.iter().map(|run| run.bytes.len()).max().unwrap_or(0);
@@ -254,7 +253,7 @@ impl PagedFiles {
         for run in &runs {
             run.write(&mut blocks).map_err(|failed| match failed {
                 Failed::Before(error) => error,
-                Failed::Write(error) => self.broken("write", &run.file.id.name(), &error),
+                Failed::Write(error) => self.broken("write", &run.id().name(), &error),
             })?;
         }
         Ok(())
@@ -270,7 +269,7 @@ impl PagedFiles {
     /// Syncs what is written where too many files are open, so that they can be closed.
     pub(super) fn sync_crowd(&self) -> Result<()> {
         for file in self.shared.descriptors.crowd() {
-            file.sync_if_idle().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
+            file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
         }
         Ok(())
     }
@@ -297,7 +296,7 @@ impl PagedFiles {
         if late.is_empty() {
             return Ok(());
         }
-        let (_, sums) = file.handles_for_writing()?;
+        let writer = file.writer()?;
         let bytes = late.values().flat_map(|sum| sum.to_le_bytes());
         let bytes = memory::collect(8 * late.len(), bytes, "the sums of bulk appends")?;
         let mut rest = &bytes[..];
@@ -309,7 +308,7 @@ impl PagedFiles {
             }
             let (run, behind) = rest.split_at(8 * (end - first) as usize);
             // A page that was changed since is written below, with a newer sum.
-            write_all_at(&*sums, run, BLOCK_SIZE + 8 * first)
+            write_all_at(&*writer.sums, run, BLOCK_SIZE + 8 * first)
                 .map_err(|error| self.broken("write", &file.id.sums_name(), &error))?;
             rest = behind;
         }
@@ -443,7 +442,7 @@ enum Failed {
 
 /// Neighbouring pages of one file, to be written together.
 struct PageRun {
-    file: Arc<PagedFile>,
+    writer: Writer,
     first: u64,
     /// How many pages of the file lie wholly below its length.
     full: u64,
@@ -452,14 +451,18 @@ struct PageRun {
 }
 
 impl PageRun {
+    fn id(&self) -> FileId {
+        self.writer.file.id
+    }
+
     fn end(&self) -> u64 {
         self.first + self.sums.len() as u64 / 8
     }
 
     /// Writes pages and sums. `blocks` has room for all of it and two blocks more.
     fn write(&self, blocks: &mut Vec<u8>) -> std::result::Result<(), Failed> {
-        let (data, sums) = self.file.handles_for_writing().map_err(Failed::Before)?;
-        let page_size = self.file.page_size;
+        let Writer { file, data, sums } = &self.writer;
+        let page_size = file.page_size;
         let page_of = |number: u64| &self.bytes[(number - self.first) as usize * page_size..][..page_size];
         let is_hole = |number: u64| is_hole(number, self.full, page_of(number));
         let mut first = self.first;
@@ -468,18 +471,18 @@ impl PageRun {
             let end = (first + 1..self.end()).find(|number| is_hole(*number) != hole).unwrap_or(self.end());
             let at = (first - self.first) as usize * page_size;
             let bytes = &self.bytes[at..][..(end - first) as usize * page_size];
-            let _writing = self.file.writing.lock();
+            let _writing = file.writing.lock();
             if hole {
-                retry(|| data.punch(self.file.offset(first), bytes.len() as u64)).map_err(Failed::Write)?;
+                retry(|| data.punch(file.offset(first), bytes.len() as u64)).map_err(Failed::Write)?;
             } else {
-                let around = around(&*data, bytes, self.file.offset(first), blocks);
-                let unread = |error| Failed::Before(Error::io("read", &self.file.id.name(), &error));
+                let around = around(&**data, bytes, file.offset(first), blocks);
+                let unread = |error| Failed::Before(Error::io("read", &file.id.name(), &error));
                 let (bytes, offset) = around.map_err(unread)?;
-                write_all_at(&*data, bytes, offset).map_err(Failed::Write)?;
+                write_all_at(&**data, bytes, offset).map_err(Failed::Write)?;
             }
             first = end;
         }
-        write_all_at(&*sums, &self.sums, BLOCK_SIZE + 8 * self.first).map_err(Failed::Write)
+        write_all_at(&**sums, &self.sums, BLOCK_SIZE + 8 * self.first).map_err(Failed::Write)
     }
 }
 

@@ -542,7 +542,7 @@ impl PagedFiles {
             let mut sums = memory::zeros(full as usize * 8, "the sums of a bulk append")?;
             let first = (start + head) / page_size;
             let mut buffer = memory::zeros((PIECE + page_size).min(full * page_size) as usize, "a bulk append")?;
-            let (data, _) = file.handles_for_writing()?;
+            let writer = file.writer()?;
             let broken = |error: std::io::Error| {
                 self.wal.fail(format!("it could not write {}: {error}", file.id.name()).into());
                 self.wal.poisoned()
@@ -565,8 +565,8 @@ impl PagedFiles {
                 held += count * page_size;
                 let written = if done < full { piece } else { held };
                 let _writing = file.writing.lock();
-                write_all_at(&*data, &buffer[..written as usize], offset).map_err(broken)?;
-                data.start_writeback(offset, written);
+                write_all_at(&*writer.data, &buffer[..written as usize], offset).map_err(broken)?;
+                writer.data.start_writeback(offset, written);
                 buffer.copy_within(written as usize..held as usize, 0);
                 held -= written;
                 offset += written;
@@ -574,7 +574,7 @@ impl PagedFiles {
             let mut tail_bytes = memory::zeros((size - head - full * page_size) as usize, "a bulk append")?;
             fill(head + full * page_size, &mut tail_bytes)?;
             if full > 0 {
-                retry(|| data.sync()).map_err(broken)?;
+                retry(|| writer.data.sync()).map_err(broken)?;
                 // The name must be as durable as what the frame will say of the file.
                 retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
             }

@@ -124,8 +124,10 @@ struct Handles {
     sums: Option<Arc<dyn DiskFile>>,
     /// The files exist and carry their headers.
     made: bool,
-    /// How often they were about to be written, and how much of that a sync covers. Where the two differ they must
-    /// stay open, or an error could be lost.
+    /// How many write them at this moment.
+    writers: u64,
+    /// How many have written them, and for how many of these a sync was done. While these differ, or someone writes,
+    /// they must stay open, or an error could be lost.
     written: u64,
     synced: u64,
 }
@@ -451,16 +453,16 @@ impl PagedFile {
         let page_size = self.page_size as u64;
         let step = (have * page_size / 8).clamp(self.shared.growth_min, self.shared.growth_max) / page_size;
         let wanted = pages.max(have + step.max(1));
-        let (data, sums) = self.handles_for_writing()?;
+        let writer = self.writer()?;
         if self.pages_there()? < have {
             // What is lost must not come back as zeros.
             return Err(self.ends_before(have - 1));
         }
         let take = |pages: u64| -> Result<()> {
             let (from, to) = (self.offset(have), self.offset(pages));
-            retry(|| data.allocate(from, to - from))
+            retry(|| writer.data.allocate(from, to - from))
                 .map_err(|error| Error::allocation("make room in", &self.id.name(), &error))?;
-            retry(|| sums.allocate(BLOCK_SIZE + 8 * have, 8 * (pages - have)))
+            retry(|| writer.sums.allocate(BLOCK_SIZE + 8 * have, 8 * (pages - have)))
                 .map_err(|error| Error::allocation("make room in", &self.id.sums_name(), &error))
         };
         // Generously at first; where the disk has no room for that, just what is needed.
@@ -514,27 +516,24 @@ impl PagedFile {
         Ok(file)
     }
 
-    /// Both files, made if they do not exist yet, and kept open until they are synced.
-    pub(super) fn handles_for_writing(&self) -> Result<(Arc<dyn DiskFile>, Arc<dyn DiskFile>)> {
-        {
-            let mut handles = self.handles.lock();
-            if handles.made {
-                handles.written += 1;
-                drop(handles);
-                return Ok((self.data()?, self.sums()?));
-            }
-        }
+    /// Both files for writing, made if they do not exist yet, and kept open until they are synced.
+    pub(super) fn writer(&self) -> Result<Writer> {
+        let made = self.handles.lock().made;
+        let (data, sums) =
+            if made { (self.data()?, self.sums()?) } else { (self.make(Contents::Data)?, self.make(Contents::Sums)?) };
         self.shared.descriptors.reserve()?;
-        let data = self.make(Contents::Data)?;
-        let sums = self.make(Contents::Sums)?;
+        let file = self.me.upgrade().expect("whoever calls has it");
         let mut handles = self.handles.lock();
-        handles.data = Some(Arc::clone(&data));
-        handles.sums = Some(Arc::clone(&sums));
+        // They may have been closed meanwhile.
+        let is_news = handles.data.is_none() || handles.sums.is_none();
+        (handles.data, handles.sums) = (Some(Arc::clone(&data)), Some(Arc::clone(&sums)));
         handles.made = true;
-        handles.written += 1;
+        handles.writers += 1;
         drop(handles);
-        self.shared.descriptors.touch(&self.me);
-        Ok((data, sums))
+        if is_news {
+            self.shared.descriptors.touch(&self.me);
+        }
+        Ok(Writer { file, data, sums })
     }
 
     /// Makes or empties one of the files and gives it its header.
@@ -560,22 +559,11 @@ impl PagedFile {
         Ok(())
     }
 
-    /// Syncs both files if they were written.
+    /// Makes durable what was written by those who are done with it.
     pub(super) fn sync(&self) -> std::io::Result<()> {
-        self.sync_unless(|_| false)
-    }
-
-    /// The same, so that the files can be closed; not while someone writes, whose write would count as synced.
-    pub(super) fn sync_if_idle(&self) -> std::io::Result<()> {
-        // Whoever writes holds the files.
-        let is_held = |file: &Arc<dyn DiskFile>| Arc::strong_count(file) > 1;
-        self.sync_unless(|handles| [&handles.data, &handles.sums].into_iter().flatten().any(is_held))
-    }
-
-    fn sync_unless(&self, in_use: impl Fn(&Handles) -> bool) -> std::io::Result<()> {
         let (data, sums, written) = {
             let handles = self.handles.lock();
-            if handles.written == handles.synced || in_use(&handles) {
+            if handles.written == handles.synced {
                 return Ok(());
             }
             (handles.data.clone(), handles.sums.clone(), handles.written)
@@ -583,7 +571,8 @@ impl PagedFile {
         for file in [data, sums].into_iter().flatten() {
             retry(|| file.sync())?;
         }
-        self.handles.lock().synced = written;
+        let mut handles = self.handles.lock();
+        handles.synced = handles.synced.max(written);
         Ok(())
     }
 
@@ -605,7 +594,7 @@ impl PagedFile {
     /// Closes the descriptors if nothing unsynced hangs on them. True if they are closed now.
     fn close_idle(&self) -> bool {
         let Some(mut handles) = self.handles.try_lock() else { return false };
-        let idle = handles.written == handles.synced;
+        let idle = handles.writers == 0 && handles.written == handles.synced;
         if idle {
             handles.data = None;
             handles.sums = None;
@@ -628,6 +617,22 @@ impl PagedFile {
     fn header(&self, contents: Contents) -> Header {
         let page_size = self.page_size as u32;
         Header { contents, page_size, file: self.id.0, uuid: self.shared.uuid }
+    }
+}
+
+/// Both files of a [`PagedFile`] in the hands of someone who writes them. Until this is dropped nothing that it wrote
+/// counts as synced: a sync beside it may have come too early.
+pub(super) struct Writer {
+    pub file: Arc<PagedFile>,
+    pub data: Arc<dyn DiskFile>,
+    pub sums: Arc<dyn DiskFile>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut handles = self.file.handles.lock();
+        handles.writers -= 1;
+        handles.written += 1;
     }
 }
 

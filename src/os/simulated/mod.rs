@@ -12,7 +12,8 @@
 //! 3. Space that was allocated and not written holds garbage, synced or not. So does what a file gained in
 //!    length without a sync, where the data did not survive.
 //! 4. Of the changes to the names in a folder since its last sync, any set survives. A rename within a folder is one
-//!    change, between two folders it is a change in each. A file that no surviving name leads to is gone, synced or not.
+//!    change, between two folders it is a change in each. A file that no surviving name leads to is gone, synced or
+//!    not.
 //!
 //! What calls may do, by [`SimulatedDisk::fail`]: fail with EIO, ENOSPC or EINTR and change nothing; write only
 //! half; or, for a sync, fail and drop the changes, so that reads still see them, the device never gets them, and
