@@ -534,6 +534,14 @@ fn replace(hand: &mut Hand) {
     }
 }
 
+/// Replaces a record twice in one batch, with a step for another page in between.
+fn replace_twice(hand: &mut Hand) {
+    for _ in 0..3 {
+        let (first, second) = (hand.some_table(), hand.some_table());
+        hand.commit(&[Step::Replace(first, 0), Step::Replace(second, 3), Step::Replace(first, 0)], false);
+    }
+}
+
 /// Replaces a record of its own, so that an unknown outcome has only one author.
 fn replace_own(hand: &mut Hand) {
     for _ in 0..4 {
@@ -746,6 +754,13 @@ fn scans_and_checkpoints_keep_their_cuts_while_pages_change() {
     for counter in [&counts.scans, &counts.checkpoints, &counts.crashes] {
         assert!(counted(counter) > 0);
     }
+}
+
+#[test]
+fn a_record_that_a_batch_replaces_twice_is_seen_by_nobody_in_between() {
+    let roles: &[Role] = &[replace_twice, replace_twice, read];
+    let counts = explore(Play { name: "twice in a batch", roles, ..PLAIN }, 320);
+    assert!(counted(&counts.reads) > 0);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::wal::{Append, PoisonOnPanic};
 
 use super::PagedFiles;
 use super::cache::{OldImage, PageKey, Stripe};
+use super::copy::PageEntry;
 use super::file::{PageMeta, PagedFile};
 use super::redo::Redo;
 
@@ -93,6 +94,24 @@ struct Piece {
     /// Where in the edit's bytes.
     start: u32,
     size: u32,
+}
+
+impl Piece {
+    fn entry<'a>(&self, edits: &'a [Edit<'_>]) -> &'a PageEntry {
+        edits[self.edit as usize].file().entries.get(self.page).expect("a framed page has an entry")
+    }
+}
+
+/// The pages of a commit while they change. A page that it changes twice is seen by nobody in between.
+struct Settling<'a> {
+    edits: &'a [Edit<'a>],
+    pieces: &'a [Piece],
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.pieces.iter().for_each(|piece| piece.entry(self.edits).settle());
+    }
 }
 
 /// How many pieces ahead a commit brings near what it will look at.
@@ -237,14 +256,15 @@ impl PagedFiles {
 
         // From here on nothing can fail; should something panic, the pages are not what the wal says.
         let _unfinished = PoisonOnPanic::new(&self.wal);
+        let settling = Settling { edits, pieces: &scratch.pieces };
         for piece in &scratch.pieces {
             let edit = &edits[piece.edit as usize];
             if let Some(bytes) = edit.written() {
-                let file = edit.file();
-                let entry = file.entries.get(piece.page).expect("a framed page has an entry");
-                entry.write(file.page_size, piece.at as usize, &bytes[piece.start as usize..][..piece.size as usize]);
+                let (entry, page_size) = (piece.entry(edits), edit.file().page_size);
+                entry.write(page_size, piece.at as usize, &bytes[piece.start as usize..][..piece.size as usize]);
             }
         }
+        drop(settling);
         self.publish(edits, placed);
         drop(stripes);
         drop(tails);

@@ -109,24 +109,42 @@ impl PageEntry {
     pub fn install(&self, frame: Frame) {
         assert!(!self.has_frame(), "a page has at most one frame");
         let bytes = frame.into_raw();
-        self.change(|| self.frame.store(bytes.as_ptr(), Ordering::Release));
+        self.change_frame(bytes.as_ptr());
     }
 
     /// Takes the frame away: from now on the mapping has the page's bytes. Under the stripe lock.
     pub fn retire(&self, pool: &Arc<FramePool>) -> Option<Frame> {
         let bytes = NonNull::new(self.frame.load(Ordering::Acquire))?;
-        self.change(|| self.frame.store(null_mut(), Ordering::Release));
+        self.change_frame(null_mut());
         Some(Frame { bytes, pool: Arc::clone(pool) })
     }
 
-    /// Writes into the page's frame. Under the stripe lock (rule 1).
+    /// Writes into the page's frame, which readers keep away from until it is settled. Under the stripe lock (rule 1).
     pub fn write(&self, page_size: usize, at: usize, bytes: &[u8]) {
         let frame = self.frame.load(Ordering::Acquire);
         assert!(!frame.is_null(), "a page is written in its frame");
         assert!(at + bytes.len() <= page_size, "a write stays within its page");
+        self.unsettle();
         // SAFETY: an installed frame has `page_size` bytes, the range was checked, and by rule 1 no other thread
         // writes; readers that race notice by the version.
-        self.change(|| unsafe { copy(bytes.as_ptr(), frame.add(at), bytes.len()) });
+        unsafe { copy(bytes.as_ptr(), frame.add(at), bytes.len()) };
+    }
+
+    /// Readers may see what was written, all of it at once. Under the same stripe lock.
+    pub fn settle(&self) {
+        let version = self.version.load(Ordering::Relaxed);
+        if version != 0 && version & 1 == 0 {
+            self.version.store(version + 1, Ordering::Release);
+        }
+    }
+
+    /// The version is even while the page changes.
+    fn unsettle(&self) {
+        let version = self.version.load(Ordering::Relaxed);
+        if version == 0 || version & 1 == 1 {
+            self.version.store((version + 2) & !1, Ordering::Relaxed);
+            fence(Ordering::Release);
+        }
     }
 
     /// Copies out of the page's frame while nobody can change it. Under the stripe lock; false without a frame.
@@ -149,14 +167,11 @@ impl PageEntry {
         })
     }
 
-    /// One step of the version around a change: even while it lasts, then odd and new.
-    fn change(&self, act: impl FnOnce()) {
-        let version = self.version.load(Ordering::Relaxed);
-        let busy = (version + 2) & !1;
-        self.version.store(busy, Ordering::Relaxed);
-        fence(Ordering::Release);
-        act();
-        self.version.store(busy + 1, Ordering::Release);
+    /// Puts a frame in its place, or none.
+    fn change_frame(&self, frame: *mut u8) {
+        self.unsettle();
+        self.frame.store(frame, Ordering::Release);
+        self.settle();
     }
 }
 
@@ -449,7 +464,14 @@ mod tests {
         let mapping = Mapping::default();
         let rounds = if cfg!(miri) { 50 } else { 100_000 };
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..rounds).for_each(|round| entry.write(512, 0, &[round as u8; 512])));
+            scope.spawn(|| {
+                (0..rounds).for_each(|round| {
+                    // A commit may change a page more than once.
+                    entry.write(512, 256, &[!round as u8; 256]);
+                    entry.write(512, 0, &[round as u8; 512]);
+                    entry.settle();
+                });
+            });
             for _ in 0..2 {
                 scope.spawn(|| {
                     let mut out = [0; 512];

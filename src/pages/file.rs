@@ -244,6 +244,7 @@ impl PagedFile {
     #[inline(never)]
     fn read_again(&self, page: u64, at: usize, out: &mut [u8], mut more: Option<(usize, &mut [u8])>) -> Result<()> {
         let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
+        let mut spins = 0;
         loop {
             let seen = match self.entries.get(page) {
                 Some(entry) => entry.read(source, at, out, more.as_mut().map(|(at, out)| (*at, &mut **out))),
@@ -253,7 +254,13 @@ impl PagedFile {
                 // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
                 _ if self.is_dropped() => return Err(Error::NotFound("the table was dropped".into())),
                 Seen::Copied => return Ok(()),
-                Seen::Changed => spin_loop(),
+                // A large commit changes a page for longer than it is worth to wait awake, and so does a writer who
+                // was interrupted.
+                Seen::Changed if spins == 100 => yield_now(),
+                Seen::Changed => {
+                    spins += 1;
+                    spin_loop();
+                }
                 Seen::Unverified => self.verify_page(page)?,
                 Seen::Elsewhere => {
                     if self.map_page(page)? {

@@ -456,7 +456,9 @@ impl Replaying<'_> {
             let at = ((offset + start as u64) % page_size) as usize;
             let count = (bytes.len() - start).min(file.page_size - at);
             self.bring_in(file, page)?;
-            file.entry(page)?.write(file.page_size, at, &bytes[start..start + count]);
+            let entry = file.entry(page)?;
+            entry.write(file.page_size, at, &bytes[start..start + count]);
+            entry.settle();
             start += count;
         }
         Ok(())
