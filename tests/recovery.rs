@@ -221,3 +221,17 @@ fn a_manifest_that_could_not_be_synced_is_no_damage() {
     assert_eq!(scanned(&recovered.table("numbers").unwrap()).unwrap().len(), 200);
     assert_eq!(recovered.verify().unwrap().findings, []);
 }
+
+#[test]
+fn a_bulk_append_that_fills_no_page_survives_although_its_data_file_does_not() {
+    let mut options = simulated(Durability::Sync);
+    options.sizes.bulk_min = 8;
+    let disk = SimulatedDisk::new(1);
+    let db = Database::open_on(disk.clone(), &options).unwrap();
+    save_many(&numbers(&db, "numbers"), 0..2).unwrap();
+    // Of what was not synced nothing survives, the names of new files among it.
+    let point = disk.recording().at(disk.events());
+    let recovered = Database::open_on(point.state(&point.choice(false)), &options).unwrap();
+    assert_eq!(scanned(&recovered.table("numbers").unwrap()).unwrap(), [(0, 0), (1, 1)]);
+    assert_eq!(recovered.verify().unwrap().findings, []);
+}

@@ -418,6 +418,8 @@ impl Replaying<'_> {
                 file.dropped.store(true, Ordering::Release);
                 self.files.lock_catalog().files.remove(&id);
             }
+            // A bulk append that filled no page: nothing was written to the data file, which perhaps is not there.
+            Redo::Adopt { sums: [], .. } => {}
             Redo::Adopt { first, sums, .. } => {
                 if !self.files.options.read_only {
                     file.recover_made()?;
