@@ -256,7 +256,7 @@ fn end(mut run: Run, seed: u64, place: Place) -> u64 {
         run.step(&step).unwrap_or_else(|error| panic!("{step:?} after all failures: {error:?}"));
     }
     let phases = run.finish();
-    let effort = Effort { seed: seed ^ place.at, samples: 1, all: false, again_one_in: 200 };
+    let effort = Effort { seed: seed ^ place.at, samples: 1, all: false, again_one_in: 200, kill_one_in: 2000 };
     let mut crashes = Crashes::new("faults", effort);
     crashes.visit_some(&phases, if place.kind == FailKind::LostSync { 12 } else { 3 });
     crashes.count()

@@ -58,7 +58,8 @@ impl OpenOptions {
     /// The sizes and habits of the floors below.
     pub(super) fn page_options(&self) -> Result<PageOptions> {
         let sizes = &self.sizes;
-        let dirty_hard = or(self.dirty_hard, memory_limit() / 4);
+        // The system is asked only where its answer is wanted: that takes as long as a small recovery.
+        let dirty_hard = if self.dirty_hard > 0 { self.dirty_hard } else { memory_limit() / 4 };
         let dirty_soft = or(self.dirty_soft, dirty_hard / 2);
         if dirty_soft > dirty_hard {
             let text = format!("dirty_soft ({dirty_soft}) must not be larger than dirty_hard ({dirty_hard})");

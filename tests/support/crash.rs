@@ -1,6 +1,7 @@
-//! Visits what power cuts may leave of a run, opens each state, and compares it with what may be there.
+//! Visits what power cuts and kills may leave of a run, opens each state, and compares it with what may be there.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use diamonddb::os::simulated::{Choice, CrashPoint, Recording, Rng, SimulatedDisk};
@@ -23,6 +24,8 @@ pub struct Effort {
     pub all: bool,
     /// One state in so many is crashed again while it recovers.
     pub again_one_in: u64,
+    /// At one point in so many the process is killed, and the power cut while another one recovers.
+    pub kill_one_in: u64,
 }
 
 /// One workload's crash states.
@@ -34,7 +37,31 @@ pub struct Crashes<'a> {
     path: Vec<String>,
 }
 
-/// A state is told by where it was cut: `event:choice`, and after a `/` the same for its recovery.
+/// How a run ends at a point.
+enum Cut<'a> {
+    Power(&'a Choice),
+    Kill,
+}
+
+impl Cut<'_> {
+    fn disk(&self, point: &CrashPoint) -> Arc<SimulatedDisk> {
+        match self {
+            Cut::Power(choice) => point.state(choice),
+            Cut::Kill => point.killed(),
+        }
+    }
+}
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cut::Power(choice) => write!(f, "{choice}"),
+            Cut::Kill => write!(f, "kill"),
+        }
+    }
+}
+
+/// A state is told by where it was cut: `event:choice`, or `event:kill`, and after a `/` the same for its recovery.
 impl<'a> Crashes<'a> {
     pub fn new(name: &'a str, effort: Effort) -> Crashes<'a> {
         Crashes { name, effort, rng: Rng::new(effort.seed), seen: HashSet::new(), path: Vec::new() }
@@ -51,6 +78,34 @@ impl<'a> Crashes<'a> {
             for point in phase.recording.walk() {
                 self.visit_at(number, phase, &point);
             }
+        }
+    }
+
+    /// Visits about so many states, spread over all points of every phase; fewer only where there are no more.
+    pub fn visit_up_to(&mut self, phases: &[Phase], count: u64) {
+        const STRIDE: usize = 32;
+        let mut before = u64::MAX;
+        for round in (0..STRIDE).cycle() {
+            if round == 0 && std::mem::replace(&mut before, self.count()) == self.count() {
+                return;
+            }
+            for (number, phase) in phases.iter().enumerate() {
+                // Neighbouring points are visited in rounds that lie far apart.
+                for point in phase.recording.walk().filter(|point| point.index() * 13 % STRIDE == round) {
+                    self.visit_at(number, phase, &point);
+                    if self.count() >= count {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Visits the states of so many points at the end of the last phase.
+    pub fn visit_last(&mut self, phases: &[Phase], count: usize) {
+        let phase = phases.last().expect("a run has a phase");
+        for point in phase.recording.walk().skip(phase.recording.len().saturating_sub(count - 1)) {
+            self.visit_at(phases.len() - 1, phase, &point);
         }
     }
 
@@ -72,18 +127,21 @@ impl<'a> Crashes<'a> {
         let first = parts.next().expect("a split has a first part");
         let (number, rest) = first.split_once('.').expect("the phase stands before the event");
         let phase = &phases[number.parse::<usize>().expect("the phase is a number")];
-        let (point, choice) = place(&phase.recording, rest);
+        let (point, mut disk) = place(&phase.recording, rest);
         println!("the crash comes before: {}", phase.recording.describe(point.index()));
-        let mut disk = point.state(&choice);
         let mut window = phase.window(point.index()).states.to_vec();
+        let mut is_certain = !first.ends_with(":kill");
         for part in parts {
             let found = self.open(&phase.options, &disk, &window);
             abandon(&disk, Some(Arc::new(found.0)));
-            window = vec![found.1];
             let recording = disk.recording();
-            let (point, choice) = place(&recording, part);
+            let (point, next) = place(&recording, part);
+            if is_certain || point.index() == recording.len() {
+                window = vec![found.1];
+            }
+            is_certain = !part.ends_with(":kill");
             println!("and then before: {}", recording.describe(point.index()));
-            disk = point.state(&choice);
+            disk = next;
         }
         self.check(&phase.options, &disk, &window, true);
     }
@@ -107,14 +165,17 @@ impl<'a> Crashes<'a> {
         let (all, samples, depth) = how;
         let all = all.then(|| point.all_choices());
         for choice in all.into_iter().flatten() {
-            self.visit_state(prefix, options, point, &choice, window, depth);
+            self.visit_state(prefix, options, point, Cut::Power(&choice), window, depth);
         }
         for kept in [false, true] {
-            self.visit_state(prefix, options, point, &point.choice(kept), window, depth);
+            self.visit_state(prefix, options, point, Cut::Power(&point.choice(kept)), window, depth);
         }
         for _ in 0..samples {
             let choice = point.random_choice(&mut self.rng);
-            self.visit_state(prefix, options, point, &choice, window, depth);
+            self.visit_state(prefix, options, point, Cut::Power(&choice), window, depth);
+        }
+        if depth < 2 && self.rng.chance(1, self.effort.kill_one_in << (6 * depth)) {
+            self.visit_state(prefix, options, point, Cut::Kill, window, depth);
         }
     }
 
@@ -123,23 +184,29 @@ impl<'a> Crashes<'a> {
         prefix: &str,
         options: &OpenOptions,
         point: &CrashPoint,
-        choice: &Choice,
+        cut: Cut<'_>,
         window: Window<'_>,
         depth: u64,
     ) {
-        let disk = point.state(choice);
+        let disk = cut.disk(point);
         if !self.seen.insert(Rng::new(disk.fingerprint() ^ Rng::new(window.key).next()).next()) {
             return;
         }
-        self.path.push(format!("{prefix}{}:{choice}", point.index()));
+        self.path.push(format!("{prefix}{}:{cut}", point.index()));
+        let is_killed = matches!(cut, Cut::Kill);
         let again = depth < 3 && self.rng.chance(1, self.effort.again_one_in << (3 * depth.min(1)));
+        let again = again || is_killed && depth < 3;
         let thorough = self.rng.chance(1, 8);
         let found = self.check(options, &disk, window.states, thorough);
         if again {
-            // Its recovery reads only what is certain now, so whatever becomes of it, the same must be found.
             let key = Rng::new(window.key ^ disk.fingerprint()).next();
-            let window = Window { states: &[found], key };
-            for point in self.recovery(options, point, choice).walk() {
+            let found = Window { states: &[found], key };
+            let recovery = self.recovery(options, point, &cut);
+            for point in recovery.walk() {
+                // After a power cut a recovery reads only what is certain now, so whatever becomes of it, the same
+                // must be found. After a kill that holds once it is over.
+                let is_certain = !is_killed || point.index() == recovery.len();
+                let window = if is_certain { found } else { Window { key: !key, ..window } };
                 self.visit_point("", options, &point, window, (false, 2, depth + 1));
             }
         }
@@ -147,8 +214,8 @@ impl<'a> Crashes<'a> {
     }
 
     /// What an opening does to a state.
-    fn recovery(&self, options: &OpenOptions, point: &CrashPoint, choice: &Choice) -> Recording {
-        let disk = point.state(choice);
+    fn recovery(&self, options: &OpenOptions, point: &CrashPoint, cut: &Cut<'_>) -> Recording {
+        let disk = cut.disk(point);
         let db = Database::open_on(Arc::clone(&disk) as _, options).expect("it opened before");
         let recording = disk.recording();
         abandon(&disk, Some(Arc::new(db)));
@@ -213,9 +280,13 @@ impl Drop for Told<'_> {
     }
 }
 
-/// `event:choice`.
-fn place(recording: &Recording, text: &str) -> (CrashPoint, Choice) {
-    let (event, choice) = text.split_once(':').expect("the choice follows the event");
+/// `event:choice`, or `event:kill`: the point, and the disk that is left there.
+fn place(recording: &Recording, text: &str) -> (CrashPoint, Arc<SimulatedDisk>) {
+    let (event, cut) = text.split_once(':').expect("the choice follows the event");
     let point = recording.at(event.parse().expect("the event is a number"));
-    (point, choice.parse().expect("the choice can be read"))
+    let disk = match cut {
+        "kill" => point.killed(),
+        choice => point.state(&choice.parse().expect("the choice can be read")),
+    };
+    (point, disk)
 }

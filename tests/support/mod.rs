@@ -6,11 +6,14 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod crash;
+pub mod damage;
+pub mod failing;
 pub mod history;
 pub mod model;
 pub mod oracle;
 pub mod script;
 pub mod watched;
+pub mod workloads;
 
 use diamonddb::{Durability, OpenOptions, Sizes};
 

@@ -137,9 +137,10 @@ impl Model {
                 after.tables.insert(to.clone(), table);
             }
             Step::Checkpoint | Step::Flush | Step::Upkeep | Step::Verify => {}
-            Step::During(..) | Step::Scanning(..) | Step::Holding(..) | Step::Reopen | Step::Kill => {
+            Step::During(..) | Step::InFlush(..) | Step::Scanning(..) | Step::Holding(..) => {
                 unreachable!("steps with steps inside change nothing themselves")
             }
+            Step::Reopen | Step::Kill | Step::PowerCut(..) => unreachable!("these are done by the run"),
         }
         Ok(after)
     }

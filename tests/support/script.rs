@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use diamonddb::os::simulated::{FailKind, Failure, Recording, SimulatedDisk};
+use diamonddb::os::simulated::{FailKind, Failure, Recording, Rng, SimulatedDisk};
 use diamonddb::{Database, Durability, Error, OpenOptions, Pin, Record, RecordId, Records, ScanRange, Table};
 use parking_lot::Mutex;
 
 use super::model::{Kind, Model};
 use super::oracle;
-use super::watched::WatchedDisk;
+use super::watched::{Moment, WatchedDisk};
 
 /// One thing that a user does.
 #[derive(Clone, Debug)]
@@ -36,6 +36,9 @@ pub enum Step {
     Verify,
     /// A checkpoint, and steps in the midst of it: before the call with this number among those watched.
     During(usize, Vec<Step>),
+    /// A flush, and steps in the midst of it: after the wal was synced, before the flush hears of it. In `sync` mode
+    /// these can only be batches that do not wait.
+    InFlush(Vec<Step>),
     /// A scan that is begun before these steps and read after them.
     Scanning(String, Vec<Step>),
     /// A snapshot and a pin that are taken before these steps and read after them.
@@ -44,6 +47,8 @@ pub enum Step {
     Reopen,
     /// The process dies, and another one opens.
     Kill,
+    /// The power was cut so many events ago, and the database is opened on what that left.
+    PowerCut(usize),
 }
 
 /// One part of a batch.
@@ -202,6 +207,10 @@ impl Run {
                 self.kill();
                 self.open()
             }
+            Step::PowerCut(back) => {
+                self.cut_power(*back);
+                self.open()
+            }
             _ => self.hand().step(step),
         }
     }
@@ -223,11 +232,26 @@ impl Run {
         let handed = phase.marks.iter().map(|mark| mark.handed).max().unwrap_or(0).max(sure);
         // What the disk has for certain, and what may be there besides.
         let states = phase.states[sure..].to_vec();
-        self.phases.push(phase);
+        self.go_on(phase, states, handed - sure, after);
+    }
+
+    /// The power was cut `back` events ago: another disk, with some state that this may have left.
+    pub fn cut_power(&mut self, back: usize) {
+        let phase = self.end_phase();
+        let point = phase.recording.at(phase.recording.len().saturating_sub(back));
+        let mut rng = Rng::new(self.disk.fingerprint());
+        let after = point.state(&point.random_choice(&mut rng));
+        let states = phase.window(point.index()).states.to_vec();
+        self.go_on(phase, states, 0, after);
+    }
+
+    /// A new phase begins, on another disk, in one of these states, the one numbered `handed` or a later one.
+    fn go_on(&mut self, ended: Phase, states: Vec<Model>, handed: usize, after: Arc<SimulatedDisk>) {
+        self.phases.push(ended);
         let last = states.len() - 1;
         let first = Mark { begun: 0, acked: 0, state: last, sure: 0, handed: 0 };
         let mut notes = self.notes.lock();
-        *notes = Notes { states, marks: Vec::new(), next: notes.next, handed: handed - sure };
+        *notes = Notes { states, marks: Vec::new(), next: notes.next, handed };
         // A new window begins: everything that was begun before may be there before the first event already.
         notes.marks.push(first);
         drop(notes);
@@ -286,7 +310,10 @@ impl Hand {
     /// Does a step. A refusal that the model foretells is right; any other error is handed on.
     fn step(&self, step: &Step) -> Result<(), Error> {
         match step {
-            Step::During(countdown, steps) => return self.during(*countdown, steps),
+            Step::During(countdown, steps) => {
+                return self.during(Moment::InCheckpoint, *countdown, steps, Database::checkpoint);
+            }
+            Step::InFlush(steps) => return self.during(Moment::WalSynced, 0, steps, Database::flush),
             Step::Scanning(name, steps) => return self.scanning(name, steps),
             Step::Holding(name, steps) => return self.holding(name, steps),
             _ => {}
@@ -321,28 +348,38 @@ impl Hand {
         let mut notes = self.notes.lock();
         notes.states.push(after);
         let state = notes.last();
-        let waits = self.durability == Durability::Sync && !matches!(step, Step::BatchNoWait(_));
+        let waits = match step {
+            Step::BatchNoWait(_) => false,
+            // Nothing was written, and so nothing was waited for.
+            Step::Rename(from, to) if from == to => false,
+            _ => result.is_ok(),
+        };
         let sure = match step {
             Step::Flush | Step::Checkpoint => state,
             Step::Upkeep | Step::Verify => 0,
-            _ if waits && result.is_ok() => state,
+            _ if waits && self.durability == Durability::Sync => state,
             _ => 0,
         };
-        let written = self.durability == Durability::Os && !matches!(step, Step::BatchNoWait(_));
-        let handed = if written && result.is_ok() { state } else { sure };
+        let handed = if waits && self.durability == Durability::Os { state } else { sure };
         notes.marks.push(Mark { begun, acked: self.disk.events(), state, sure, handed });
         Ok(())
     }
 
-    fn during(&self, countdown: usize, steps: &[Step]) -> Result<(), Error> {
+    fn during(
+        &self,
+        moment: Moment,
+        countdown: usize,
+        steps: &[Step],
+        outer: fn(&Database) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let failure = Arc::new(Mutex::new(None));
         let act = {
             let (hand, steps, failure) = (self.clone(), steps.to_vec(), Arc::clone(&failure));
             move || *failure.lock() = steps.iter().try_for_each(|step| hand.step(step)).err()
         };
         let (begun, sure) = (self.disk.events(), self.notes.lock().last());
-        self.watched.during(countdown, Box::new(act));
-        let result = self.db.checkpoint();
+        self.watched.during(moment, countdown, Box::new(act));
+        let result = outer(&self.db);
         if let Some(act) = self.watched.call_off() {
             act();
         }
@@ -471,9 +508,8 @@ pub fn call(db: &Database, step: &Step, n: u64, before: &Model) -> Result<(), Er
         Step::Flush => db.flush(),
         Step::Upkeep => db.step(std::time::Duration::from_secs(3600)).map(|_| ()),
         Step::Verify => oracle::agree(db, before).map_err(|what| panic!("{what}")),
-        Step::During(..) | Step::Scanning(..) | Step::Holding(..) | Step::Reopen | Step::Kill => {
-            unreachable!("done by others")
-        }
+        Step::During(..) | Step::InFlush(..) | Step::Scanning(..) | Step::Holding(..) => unreachable!("done by others"),
+        Step::Reopen | Step::Kill | Step::PowerCut(..) => unreachable!("done by the run"),
     }
 }
 

@@ -1,7 +1,6 @@
-//! A disk that calls back in the middle of its work, so that a single thread can do things while a checkpoint runs.
+//! A disk that calls back in the middle of its work, so that a single thread can do things while another call runs.
 //!
-//! Only calls around which the engine promises to hold no lock that a commit needs are watched: writes and syncs of
-//! data files, syncs of their folder, and writes of the manifest.
+//! Only calls around which the engine promises to hold no lock that a commit needs are watched; [`Moment`] has them.
 //!
 //! It also notes whether a call failed that must end all writing (promise 7), so that tests can compare.
 
@@ -14,6 +13,19 @@ use diamonddb::os::{Disk, DiskFile, DiskLock, Map, Open};
 use parking_lot::Mutex;
 
 type Act = Box<dyn FnOnce() + Send>;
+
+/// The calls that can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Calls of a checkpoint: before a write or sync of the manifest, the catalog or sums, and before a sync of a data
+    /// file or of their folder.
+    InCheckpoint,
+    /// After a segment of the wal was synced, before its leader hears of it. Whoever waits for a sync of the wal then
+    /// waits for ever.
+    WalSynced,
+    /// Before a read of a data file.
+    DataRead,
+}
 
 /// A disk, and what is to be done during one of its calls.
 pub struct WatchedDisk {
@@ -52,6 +64,7 @@ impl Broken {
 
 #[derive(Default)]
 struct Plan {
+    moment: Option<Moment>,
     /// How many watched calls pass before `act` runs.
     countdown: usize,
     act: Option<Act>,
@@ -74,9 +87,9 @@ impl WatchedDisk {
         self.broken.perhaps.store(false, Ordering::SeqCst);
     }
 
-    /// Runs `act` just before the watched call number `countdown` from now.
-    pub fn during(&self, countdown: usize, act: Act) {
-        *self.plan.lock() = Plan { countdown, act: Some(act) };
+    /// Runs `act` at the call of this kind with the number `countdown` from now.
+    pub fn during(&self, moment: Moment, countdown: usize, act: Act) {
+        *self.plan.lock() = Plan { moment: Some(moment), countdown, act: Some(act) };
     }
 
     /// Takes the plan back. True if it was not carried out.
@@ -85,10 +98,10 @@ impl WatchedDisk {
     }
 }
 
-fn notice(plan: &Mutex<Plan>) {
+fn notice(plan: &Mutex<Plan>, moment: Moment) {
     let act = {
         let mut plan = plan.lock();
-        if plan.act.is_none() {
+        if plan.act.is_none() || plan.moment != Some(moment) {
             return;
         }
         if plan.countdown > 0 {
@@ -106,10 +119,15 @@ fn notice(plan: &Mutex<Plan>) {
 impl Disk for WatchedDisk {
     fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(name, how)?;
-        let watched = name.starts_with("data/") || name == "MANIFEST";
-        let plan = watched.then(|| Arc::clone(&self.plan));
-        let (broken, is_root) = (Arc::clone(&self.broken), name == "MANIFEST" || name == "data/1");
-        Ok(Arc::new(WatchedFile { file, plan, broken, is_root }))
+        let kind = match name {
+            "MANIFEST" | "data/1" => Kind::Root,
+            _ if name.ends_with(".sum") => Kind::Sums,
+            _ if name.starts_with("data/") => Kind::Data,
+            _ if name.starts_with("wal/") => Kind::Wal,
+            _ => Kind::Other,
+        };
+        let (plan, broken) = (Arc::clone(&self.plan), Arc::clone(&self.broken));
+        Ok(Arc::new(WatchedFile { file, plan, broken, kind }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -130,7 +148,7 @@ impl Disk for WatchedDisk {
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         if folder == "data" {
-            notice(&self.plan);
+            notice(&self.plan, Moment::InCheckpoint);
         }
         self.broken.sync(self.disk.sync_folder(folder))
     }
@@ -150,28 +168,33 @@ impl Disk for WatchedDisk {
 
 struct WatchedFile {
     file: Arc<dyn DiskFile>,
-    plan: Option<Arc<Mutex<Plan>>>,
+    plan: Arc<Mutex<Plan>>,
     broken: Arc<Broken>,
-    is_root: bool,
+    kind: Kind,
 }
 
-impl WatchedFile {
-    fn notice(&self) {
-        if let Some(plan) = &self.plan {
-            notice(plan);
-        }
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The manifest and the catalog.
+    Root,
+    Sums,
+    Data,
+    Wal,
+    Other,
 }
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.kind == Kind::Data {
+            notice(&self.plan, Moment::DataRead);
+        }
         self.file.read_at(bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         // A page of a table is written under a lock that a bulk append needs.
-        if self.is_root {
-            self.notice();
+        if matches!(self.kind, Kind::Root | Kind::Sums) {
+            notice(&self.plan, Moment::InCheckpoint);
         }
         self.broken.write(self.file.write_at(bytes, offset))
     }
@@ -193,8 +216,14 @@ impl DiskFile for WatchedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.notice();
-        self.broken.sync(self.file.sync())
+        if matches!(self.kind, Kind::Root | Kind::Sums | Kind::Data) {
+            notice(&self.plan, Moment::InCheckpoint);
+        }
+        self.broken.sync(self.file.sync())?;
+        if self.kind == Kind::Wal {
+            notice(&self.plan, Moment::WalSynced);
+        }
+        Ok(())
     }
 
     fn map(&self, size: u64) -> io::Result<Option<Map>> {

@@ -7,10 +7,42 @@
 
 use super::{Rng, mix};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const CHUNK_SIZE: usize = 4096;
-type Chunk = [u8; CHUNK_SIZE];
+
+/// A part of a file, with its hash once somebody wanted it: most chunks are the same in many worlds.
+#[derive(Debug)]
+struct Chunk {
+    bytes: [u8; CHUNK_SIZE],
+    hash: OnceLock<Option<u64>>,
+}
+
+impl Default for Chunk {
+    fn default() -> Chunk {
+        Chunk { bytes: [0; CHUNK_SIZE], hash: OnceLock::new() }
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Chunk {
+        Chunk { bytes: self.bytes, hash: OnceLock::new() }
+    }
+}
+
+impl Chunk {
+    /// The bytes of a chunk that nobody else has, to be changed.
+    fn change(chunk: &mut Arc<Chunk>) -> &mut [u8; CHUNK_SIZE] {
+        let chunk = Arc::make_mut(chunk);
+        chunk.hash.take();
+        &mut chunk.bytes
+    }
+
+    /// `None` for a chunk of zeros.
+    fn hash(&self) -> Option<u64> {
+        *self.hash.get_or_init(|| hash_of(&self.bytes))
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
@@ -26,7 +58,7 @@ impl Content {
         for (index, inside, part) in pieces(offset, count) {
             let target = &mut bytes[part];
             match self.chunks.get(index).and_then(Option::as_ref) {
-                Some(chunk) => target.copy_from_slice(&chunk[inside]),
+                Some(chunk) => target.copy_from_slice(&chunk.bytes[inside]),
                 None => target.fill(0),
             }
         }
@@ -40,8 +72,8 @@ impl Content {
             if self.chunks.len() <= index {
                 self.chunks.resize(index + 1, None);
             }
-            let chunk = self.chunks[index].get_or_insert_with(|| Arc::new([0; CHUNK_SIZE]));
-            Arc::make_mut(chunk)[inside].copy_from_slice(&bytes[part]);
+            let chunk = self.chunks[index].get_or_insert_with(Arc::default);
+            Chunk::change(chunk)[inside].copy_from_slice(&bytes[part]);
         }
     }
 
@@ -52,7 +84,7 @@ impl Content {
             if inside.len() == CHUNK_SIZE {
                 self.chunks[index] = None;
             } else if let Some(chunk) = &mut self.chunks[index] {
-                Arc::make_mut(chunk)[inside].fill(0);
+                Chunk::change(chunk)[inside].fill(0);
             }
         }
         self.remove_raw(range);
@@ -113,7 +145,7 @@ impl Content {
     /// A hash of the size and the bytes, the same whether zeros are written or holes.
     pub(super) fn hash(&self) -> u64 {
         let chunks = self.chunks.iter().enumerate().filter_map(|(index, chunk)| Some((index, chunk.as_ref()?)));
-        chunks.fold(mix(self.size), |sum, (index, chunk)| match chunk_hash(chunk) {
+        chunks.fold(mix(self.size), |sum, (index, chunk)| match chunk.hash() {
             None => sum,
             Some(hash) => mix(sum ^ mix(hash ^ index as u64)),
         })
@@ -171,7 +203,7 @@ impl Garbage {
 }
 
 /// `None` for a chunk of zeros.
-fn chunk_hash(chunk: &Chunk) -> Option<u64> {
+fn hash_of(chunk: &[u8; CHUNK_SIZE]) -> Option<u64> {
     let (mut sum, mut any) = (0u64, 0);
     for word in chunk.as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
