@@ -275,7 +275,8 @@ test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET
 
 # Each part goes through seeds from SEED on, and says which to go on from.
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
-STATES ?= 200
+SECONDS ?= 3600
+STATES ?= 40
 SCHEDULES ?= 20000
 ROUNDS ?= 4000
 KILLS ?= 5000
@@ -301,7 +302,7 @@ soak:
 SOAK := $(CARGO) test --release --features simulation,cli --target-dir $(TARGET)/soak
 
 soak-crash: $(SETUP)/rust $(SETUP)/tools-build
-	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) $(SOAK) --test crash -- --nocapture
+	DIAMOND_SEED=$(SEED) DIAMOND_STATES=$(STATES) DIAMOND_SECONDS=$(SECONDS) $(SOAK) --test crash -- --nocapture
 
 soak-faults: $(SETUP)/rust $(SETUP)/tools-test
 	DIAMOND_SEED=$(SEED) DIAMOND_FAULTS=all $(SOAK) --test faults --test interposer --test allocation -- --nocapture

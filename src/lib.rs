@@ -32,6 +32,10 @@
 mod error;
 mod format;
 mod memory;
+#[cfg(not(feature = "simulation"))]
+mod mutant;
+#[cfg(feature = "simulation")]
+pub mod mutant;
 pub mod os;
 
 mod wal;

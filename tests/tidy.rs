@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the library, lowest floor first: each uses only its own floor and those below.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "memory", "os", "format"],
+    &["error", "memory", "mutant", "os", "format"],
     &["wal"],
     &["pages"],
     &["table", "log"],

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskLock, Open};
 use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
@@ -170,7 +171,9 @@ impl Engine {
             self.tables.lock().remove(name);
             lsn
         };
-        self.files.wait_as_promised(lsn)?;
+        if !broken(Mutant::DropNotWaitedFor) {
+            self.files.wait_as_promised(lsn)?;
+        }
         self.files.request_checkpoint();
         Ok(())
     }
@@ -195,7 +198,7 @@ impl Engine {
             tables.insert(Arc::from(to), table);
             lsn
         };
-        self.files.wait_as_promised(lsn)
+        if broken(Mutant::RenameNotWaitedFor) { Ok(()) } else { self.files.wait_as_promised(lsn) }
     }
 }
 

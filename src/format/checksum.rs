@@ -4,6 +4,8 @@
 //! XXH3 (Yann Collet) is faster over pages. A page's sum is keyed by its file and number, so that a page which the
 //! disk put in another page's place does not verify there.
 
+use crate::mutant::{Mutant, broken};
+
 /// Continues a CRC32C over more bytes; start from 0.
 pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
@@ -16,6 +18,9 @@ pub fn xxh3(bytes: &[u8]) -> u64 {
 
 /// The sum of page `page` of file `file`.
 pub fn page_sum(file: u32, page: u64, bytes: &[u8]) -> u64 {
+    if broken(Mutant::PageSumNotKeyed) {
+        return xxh3(bytes);
+    }
     // Multiplying by an odd constant spreads the file number over the high bits, where page numbers do not reach.
     let key = u64::from(file).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ page;
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, key)

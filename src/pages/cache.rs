@@ -23,6 +23,8 @@ use crate::os::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::error::Result;
 use crate::memory;
 
+use crate::mutant::{Mutant, broken};
+
 use super::file::FileId;
 use super::snapshot::Reader;
 
@@ -132,7 +134,9 @@ impl Cache {
         let snapshot = self.snapshot.load(Ordering::Acquire);
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
         let dirty = listed > self.checkpoint_before.load(Ordering::Acquire);
-        snapshot != 0 && snapshot >= epoch || checkpoint != 0 && checkpoint >= epoch && dirty && taken < checkpoint
+        let scanned = snapshot != 0 && snapshot >= epoch && !broken(Mutant::ScanCopyOmitted);
+        let to_be_taken = checkpoint != 0 && checkpoint >= epoch && dirty && taken < checkpoint;
+        scanned || to_be_taken && !broken(Mutant::CheckpointCopyOmitted)
     }
 
     /// Leaves an image for the cuts `image.first..=image.last`.
@@ -173,7 +177,8 @@ impl Cache {
             let mut freed = 0;
             stripe.old.retain(|_, images| {
                 images.retain(|image| {
-                    let seen = live.range(image.first..=image.last).next().is_some()
+                    let scanned = live.range(image.first..=image.last).next().is_some();
+                    let seen = scanned && !broken(Mutant::OldImagesThrownAway)
                         || (image.first..=image.last).contains(&checkpoint) && checkpoint != 0;
                     freed += if seen { 0 } else { image.bytes.len() as u64 };
                     seen

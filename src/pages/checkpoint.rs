@@ -22,13 +22,14 @@ use crate::format::BLOCK_SIZE;
 use crate::format::bytes::Put;
 use crate::format::checksum::page_sum;
 use crate::memory;
+use crate::mutant::{Mutant, broken, heard_unless};
 use crate::os::sync::Ordering;
 use crate::os::{DiskFile, read_exact_at, retry, write_all_at};
 use crate::wal::{Cut, Need, PoisonOnPanic};
 
 use super::PagedFiles;
 use super::cache::{PageKey, Stripe};
-use super::file::{FileId, FileImage, PagedFile, Writer};
+use super::file::{FileId, FileImage, PageMeta, PagedFile, Writer};
 use super::redo::Redo;
 use super::root;
 
@@ -105,7 +106,9 @@ impl PagedFiles {
         // Numbers from here on may be on their way into the catalog; and what the manifest's catalog names stays,
         // though it be dropped by now, since a crash may still take the drop back.
         let is_held = |id| self.lock_catalog().dropped.iter().any(|file| file.id == id);
-        self.remove_files_without_entry(work.next_file, |id| work.files.contains_key(&id) || is_held(id))
+        let limit = if broken(Mutant::NewFilesRemoved) { u32::MAX } else { work.next_file };
+        let at_once = |id| broken(Mutant::DroppedFilesRemovedAtOnce) && self.file(id).is_none();
+        self.remove_files_without_entry(limit, |id| !at_once(id) && (work.files.contains_key(&id) || is_held(id)))
     }
 
     /// True if something was committed since the last checkpoint, or replayed, or if writers brought in much that
@@ -175,11 +178,18 @@ impl PagedFiles {
                 self.sync_files(std::mem::take(&mut written).into_values())?;
             }
         }
-        self.sync_files(work.files.values().cloned())?;
-        let broken = |error: std::io::Error| self.broken("write", "the catalog", &error);
-        root::write_catalog(&*catalog_file, &catalog, catalog_offset).map_err(broken)?;
-        let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
-        retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
+        if !broken(Mutant::ManifestBeforeData) {
+            self.sync_files(work.files.values().cloned())?;
+        }
+        let failed = |error: std::io::Error| self.broken("write", "the catalog", &error);
+        root::write_catalog(&*catalog_file, &catalog, catalog_offset).map_err(failed)?;
+        let failed = |error: std::io::Error| self.broken("sync the folder", "data", &error);
+        if !broken(Mutant::DataFolderNotSynced) {
+            retry(|| self.shared.disk.sync_folder("data")).map_err(failed)?;
+        }
+        if broken(Mutant::SegmentsFreedBeforeManifest) {
+            self.wal.recycle(work.cut.segment)?;
+        }
 
         let changed = self.root.advance(|manifest| {
             manifest.clean = false;
@@ -191,7 +201,12 @@ impl PagedFiles {
             manifest.catalog_sum = crate::format::checksum::xxh3(&catalog);
             manifest.next_file = u64::from(work.next_file);
         });
-        changed.map_err(|error| self.broken("write", root::MANIFEST, &error))
+        let changed = heard_unless(Mutant::ManifestErrorIgnored, changed);
+        changed.map_err(|error| self.broken("write", root::MANIFEST, &error))?;
+        if broken(Mutant::ManifestBeforeData) {
+            self.sync_files(work.files.values().cloned())?;
+        }
+        Ok(())
     }
 
     /// A sync that fails is no commit of the caller's with an unknown outcome: others hear of theirs themselves.
@@ -241,7 +256,7 @@ impl PagedFiles {
         }
         let mut payload = Vec::new();
         payload.put_u64(work.cut.lsn);
-        for run in &runs {
+        for run in runs.iter().filter(|_| !broken(Mutant::SumsNotLogged)) {
             Redo::Adopt { file: run.id(), first: run.first, sums: &run.sums }.put(&mut payload)?;
         }
         let mut blocks = Vec::new();
@@ -249,9 +264,12 @@ impl PagedFiles {
         memory::reserve(&mut blocks, longest + 2 * BLOCK_SIZE as usize, WRITES)?;
         let lsn = self.wal.append_sums(&payload, pages.len() as u64)?;
         work.logged += pages.len();
-        self.sync_wal(lsn)?;
+        if !broken(Mutant::LoggedSumsNotSynced) {
+            self.sync_wal(lsn)?;
+        }
         for run in &runs {
-            run.write(&mut blocks).map_err(|failed| match failed {
+            let written = heard_unless(Mutant::PageWriteErrorIgnored, run.write(&mut blocks));
+            written.map_err(|failed| match failed {
                 Failed::Before(error) => error,
                 Failed::Write(error) => self.broken("write", &run.id().name(), &error),
             })?;
@@ -261,7 +279,8 @@ impl PagedFiles {
 
     fn sync_files(&self, files: impl Iterator<Item = Arc<PagedFile>>) -> Result<()> {
         for file in files {
-            file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
+            let synced = heard_unless(Mutant::DataSyncErrorIgnored, file.sync());
+            synced.map_err(|error| self.broken("sync", &file.id.name(), &error))?;
         }
         Ok(())
     }
@@ -280,7 +299,8 @@ impl PagedFiles {
         memory::reserve(out, file.page_size, WRITES)?;
         out.resize(at + file.page_size, 0);
         let stripe = self.cache.lock(self.cache.stripe_of(key));
-        if let Some(image) = stripe.image(key, epoch) {
+        let older = stripe.image(key, epoch).filter(|_| !broken(Mutant::NewestImageWritten));
+        if let Some(image) = older {
             out[at..].copy_from_slice(&image);
         } else {
             let framed = file.entry(key.page)?.read_frame(file.page_size, 0, &mut out[at..]);
@@ -358,7 +378,8 @@ impl PagedFiles {
     fn free_page(&self, work: &Work, key: PageKey) {
         let Some(file) = work.files.get(&key.file) else { return };
         let Some(entry) = file.entries.get(key.page) else { return };
-        if file.metas.get(key.page).is_some_and(|meta| meta.epoch.load(Ordering::Relaxed) > work.cut.epoch) {
+        let changed = |meta: &PageMeta| meta.epoch.load(Ordering::Relaxed) > work.cut.epoch;
+        if file.metas.get(key.page).is_some_and(changed) && !broken(Mutant::ChangedFrameFreed) {
             return;
         }
         // Also what was brought in for an append that came to nothing; one still to come brings it in again.
@@ -379,6 +400,9 @@ impl PagedFiles {
 
     /// A checkpoint that ran out of room or memory leaves everything to the next one.
     fn put_back(&self, work: &Work) {
+        if broken(Mutant::PutBackOmitted) {
+            return;
+        }
         let epoch = self.wal.epoch();
         let (mut taken, mut kept) = (0, 0);
         for number in 0..self.cache.stripe_count() {
@@ -419,14 +443,17 @@ impl PagedFiles {
             self.shared.disk.remove(&name).map_err(|error| Error::io("remove", &name, &error))?;
         }
         if !names.is_empty() {
-            let broken = |error: std::io::Error| self.broken("sync the folder", "data", &error);
-            retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
+            let failed = |error: std::io::Error| self.broken("sync the folder", "data", &error);
+            retry(|| self.shared.disk.sync_folder("data")).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Promise 7: a failed write or sync ends all writing.
     pub(super) fn broken(&self, act: &str, name: &str, error: &std::io::Error) -> Error {
+        if broken(Mutant::PoisonForgotten) {
+            return self.wal.poisoned();
+        }
         self.wal.broken(act, name, error)
     }
 }

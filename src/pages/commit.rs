@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::checksum::{crc32c, page_sum};
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::sync::{MutexGuard, Ordering, thread_local};
 use crate::os::{retry, write_all_at};
 use crate::wal::{Append, PoisonOnPanic};
@@ -378,12 +379,12 @@ impl PagedFiles {
             }
         }
         for_each_file(edits, |file, growth, tally| {
-            if growth > 0 {
+            if growth > 0 && !broken(Mutant::LengthNotLogged) {
                 // The tail is held, so nobody else moves the length.
                 let length = file.committed.load(Ordering::Relaxed) + growth;
                 Redo::Length { file: file.id, length }.put(&mut scratch.payload)?;
             }
-            if tally != 0 {
+            if tally != 0 && !broken(Mutant::TallyNotLogged) {
                 Redo::Tally { file: file.id, added: tally }.put(&mut scratch.payload)?;
             }
             Ok(())
@@ -462,7 +463,7 @@ impl PagedFiles {
         let last = meta.epoch.load(Ordering::Relaxed);
         let listed = meta.listed.load(Ordering::Relaxed);
         // Should a cut be made from here on, the epoch moves and all is undone.
-        let dirtied = listed <= self.wal.checkpoint_epoch();
+        let dirtied = listed <= self.wal.checkpoint_epoch() && !(listed > 0 && broken(Mutant::DirtyPageNotListedAgain));
         let copied = self.cache.needs_copy(last, listed, meta.taken.load(Ordering::Relaxed));
         memory::reserve(&mut stripe.dirty, 1, "the list of dirty pages")?;
         if copied {
@@ -563,7 +564,7 @@ impl PagedFiles {
             let first = (start + head) / page_size;
             let mut buffer = memory::zeros((PIECE + page_size).min(full * page_size) as usize, "a bulk append")?;
             let writer = file.writer()?;
-            let broken = |error: std::io::Error| {
+            let failed = |error: std::io::Error| {
                 self.wal.fail(format!("it could not write {}: {error}", file.id.name()).into());
                 self.wal.poisoned()
             };
@@ -585,7 +586,7 @@ impl PagedFiles {
                 held += count * page_size;
                 let written = if done < full { piece } else { held };
                 let _writing = file.writing.lock();
-                write_all_at(&*writer.data, &buffer[..written as usize], offset).map_err(broken)?;
+                write_all_at(&*writer.data, &buffer[..written as usize], offset).map_err(failed)?;
                 writer.data.start_writeback(offset, written);
                 buffer.copy_within(written as usize..held as usize, 0);
                 held -= written;
@@ -593,10 +594,12 @@ impl PagedFiles {
             }
             let mut tail_bytes = memory::zeros((size - head - full * page_size) as usize, "a bulk append")?;
             fill(head + full * page_size, &mut tail_bytes)?;
-            if full > 0 {
-                retry(|| writer.data.sync()).map_err(broken)?;
+            if full > 0 && !broken(Mutant::BulkDataNotSynced) && !broken(Mutant::BulkFrameBeforeData) {
+                retry(|| writer.data.sync()).map_err(failed)?;
+            }
+            if full > 0 && !broken(Mutant::BulkNameNotSynced) {
                 // The name must be as durable as what the frame will say of the file.
-                retry(|| self.shared.disk.sync_folder("data")).map_err(broken)?;
+                retry(|| self.shared.disk.sync_folder("data")).map_err(failed)?;
             }
             let edits = [
                 Edit::Append { file, bytes: &head_bytes, tally: 0 },
@@ -604,8 +607,14 @@ impl PagedFiles {
                 Edit::Append { file, bytes: &tail_bytes, tally: 0 },
             ];
             // Before the frame: a checkpoint whose line comes behind it must find the sums.
-            file.keep_sums(first, &sums);
+            if !broken(Mutant::BulkSumsNotKept) {
+                file.keep_sums(first, &sums);
+            }
             let outcome = self.commit_holding(&edits, Some(file), |_, _| {})?;
+            if broken(Mutant::BulkFrameBeforeData) {
+                self.flush()?;
+                retry(|| writer.data.sync()).map_err(failed)?;
+            }
             drop(tail);
             return match outcome {
                 Outcome::Done(lsn) => Ok((start, lsn)),

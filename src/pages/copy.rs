@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
+use crate::mutant::{Mutant, broken, midst_of_read};
 use crate::os::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, fence};
 use crate::os::{Map, Memory, StillMap};
 
@@ -64,6 +65,7 @@ impl PageEntry {
             return Seen::Elsewhere;
         }
         assert!(at + out.len() <= source.page_size, "a read stays within its page");
+        midst_of_read();
         // SAFETY: `page` points to `page_size` readable bytes, which rule 2 keeps readable; the range was checked.
         unsafe { copy(page.add(at), out.as_mut_ptr(), out.len()) };
         if let Some((at, out)) = more {
@@ -115,7 +117,10 @@ impl PageEntry {
     /// Takes the frame away: from now on the mapping has the page's bytes. Under the stripe lock.
     pub fn retire(&self, pool: &Arc<FramePool>) -> Option<Frame> {
         let bytes = NonNull::new(self.frame.load(Ordering::Acquire))?;
-        self.change_frame(null_mut());
+        match broken(Mutant::VersionKeptOnRetirement) {
+            true => self.frame.store(null_mut(), Ordering::Release),
+            false => self.change_frame(null_mut()),
+        }
         Some(Frame { bytes, pool: Arc::clone(pool) })
     }
 

@@ -23,6 +23,7 @@ use crate::format::BLOCK_SIZE;
 use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 use crate::wal::Wal;
@@ -303,7 +304,7 @@ impl PagedFile {
     pub(super) fn load_verified(&self, page: u64, bytes: &mut [u8]) -> Result<()> {
         self.load(page, bytes)?;
         let expected = self.stored_sum(page)?;
-        if page_sum(self.id.0, page, bytes) == expected {
+        if page_sum(self.id.0, page, bytes) == expected || broken(Mutant::PageSumNotCompared) {
             return Ok(());
         }
         Err(self.damaged(page))
@@ -536,6 +537,7 @@ impl PagedFile {
         (handles.data, handles.sums) = (Some(Arc::clone(&data)), Some(Arc::clone(&sums)));
         handles.made = true;
         handles.writers += 1;
+        handles.written += u64::from(broken(Mutant::DataSyncCoversWhatFollows));
         drop(handles);
         if is_news {
             self.shared.descriptors.touch(&self.me);
@@ -575,6 +577,8 @@ impl PagedFile {
             }
             (handles.data.clone(), handles.sums.clone(), handles.written)
         };
+        let data = data.filter(|_| !broken(Mutant::DataNotSynced));
+        let sums = sums.filter(|_| !broken(Mutant::SumFileNotSynced));
         for file in [data, sums].into_iter().flatten() {
             retry(|| file.sync())?;
         }
@@ -639,7 +643,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let mut handles = self.file.handles.lock();
         handles.writers -= 1;
-        handles.written += 1;
+        handles.written += u64::from(!broken(Mutant::DataSyncCoversWhatFollows));
     }
 }
 

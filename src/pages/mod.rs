@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::Bell;
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
 use crate::wal::{Durability, Need, Wal, WalOptions};
@@ -196,6 +197,9 @@ impl PagedFiles {
     /// Waits as a commit in this database's mode does.
     pub fn wait_as_promised(&self, lsn: u64) -> Result<()> {
         match self.options.wal.durability {
+            Durability::Sync if broken(Mutant::AcknowledgedEarly) => {
+                self.wal.wait(lsn, Need::Written, None).map(|_| ())
+            }
             Durability::Sync => self.wal.wait(lsn, Need::Synced, None).map(|_| ()),
             Durability::Os => self.wal.wait(lsn, Need::Written, None).map(|_| ()),
             Durability::Async => Ok(()),
@@ -212,7 +216,8 @@ impl PagedFiles {
         if self.wal.failure().is_some() {
             return Err(self.wal.poisoned());
         }
-        self.wal.wait(self.wal.last(), Need::Synced, None).map(|_| ())
+        let need = if broken(Mutant::FlushNotSynced) { Need::Written } else { Need::Synced };
+        self.wal.wait(self.wal.last(), need, None).map(|_| ())
     }
 
     /// Why nothing is written any more, if so.

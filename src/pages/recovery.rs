@@ -27,6 +27,7 @@ use crate::format::bytes::Take;
 use crate::format::checksum::page_sum;
 use crate::format::manifest::Manifest;
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::os::{Bell, Disk, ForkMark, Open, retry, write_all_at};
 use crate::wal::Wal;
@@ -59,9 +60,13 @@ impl NewDatabase {
         let draft = draft.map_err(|error| Error::allocation("make", Self::DRAFT, &error))?;
         let refused = |error: std::io::Error| Error::allocation("write", Self::DRAFT, &error);
         write_all_at(&*draft, &blocks, 0).map_err(refused)?;
-        retry(|| draft.sync()).map_err(refused)?;
+        if !broken(Mutant::DraftNotSynced) {
+            retry(|| draft.sync()).map_err(refused)?;
+        }
         // The manifest's name says that all is there: a crash must not leave it where another name is lost.
-        Self::sync_names(disk)?;
+        if !broken(Mutant::ManifestNamedFirst) {
+            Self::sync_names(disk)?;
+        }
         disk.rename(Self::DRAFT, MANIFEST).map_err(|error| Error::allocation("rename", Self::DRAFT, &error))
     }
 
@@ -107,7 +112,7 @@ impl PagedFiles {
         let root = Arc::new(Root::read(Arc::clone(&disk), how)?);
         let manifest = root.manifest();
         check_version(&manifest, options.read_only)?;
-        if manifest.generation == 0 && !options.read_only {
+        if manifest.generation == 0 && !options.read_only && !broken(Mutant::RootNamesNotMadeCertain) {
             NewDatabase::sync_names(&*disk)?;
         }
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
@@ -174,7 +179,8 @@ impl PagedFiles {
         }
         self.flush()?;
         let _one = self.checkpointing.lock();
-        match self.checkpoint_locked() {
+        let made = if broken(Mutant::ClosedWithoutCheckpoint) { Ok(()) } else { self.checkpoint_locked() };
+        match made {
             // All is durable; the next opening replays what the files lack.
             Err(Error::Full(_)) => return Ok(()),
             other => other?,
@@ -457,6 +463,12 @@ impl Replaying<'_> {
             let page = (offset + start as u64) / page_size;
             let at = ((offset + start as u64) % page_size) as usize;
             let count = (bytes.len() - start).min(file.page_size - at);
+            if broken(Mutant::ReplaySkipsWhatIsThere)
+                && self.seems_done(file, page, at, &bytes[start..start + count])?
+            {
+                start += count;
+                continue;
+            }
             self.bring_in(file, page)?;
             let entry = file.entry(page)?;
             entry.write(file.page_size, at, &bytes[start..start + count]);
@@ -464,6 +476,16 @@ impl Replaying<'_> {
             start += count;
         }
         Ok(())
+    }
+
+    /// For a mutant: does the data file show the change already, and nothing before it changed the page?
+    fn seems_done(&self, file: &Arc<PagedFile>, page: u64, at: usize, bytes: &[u8]) -> Result<bool> {
+        if file.entry(page)?.has_frame() || page >= file.disk_pages.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let mut found = memory::zeros(file.page_size, "a page")?;
+        file.load(page, &mut found)?;
+        Ok(found[at..at + bytes.len()] == *bytes)
     }
 
     /// Rules 2 and 3.
@@ -477,7 +499,7 @@ impl Replaying<'_> {
         self.dirty.try_reserve(1).map_err(memory::refused(REPLAYED))?;
         let meta = file.metas.get_or_make(page)?;
         let mut bytes = memory::zeros(file.page_size, "a page")?;
-        if page < file.disk_pages.load(Ordering::Acquire) {
+        if page < file.disk_pages.load(Ordering::Acquire) || broken(Mutant::PagesPastLengthRead) {
             file.load(page, &mut bytes)?;
             if page_sum(file.id.0, page, &bytes) != file.stored_sum(page)? {
                 let lines = self.survey.logged.get(&key).cloned().unwrap_or_default();
@@ -514,7 +536,7 @@ impl Replaying<'_> {
             let sum = page_sum(key.file.0, key.page, &bytes);
             let passed: Vec<u64> = lines.iter().filter(|(line, _)| *line < lsn).map(|(_, sum)| *sum).collect();
             lines.retain(|(line, _)| *line >= lsn);
-            if passed.contains(&sum) {
+            if passed.contains(&sum) || broken(Mutant::SuspectsForgiven) {
                 return false;
             }
             if lines.is_empty() {

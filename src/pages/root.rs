@@ -21,6 +21,7 @@ use crate::format::checksum::xxh3;
 use crate::format::header::{Contents, Header};
 use crate::format::manifest::Manifest;
 use crate::memory;
+use crate::mutant::{Mutant, broken};
 use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskFile, Open, read_exact_at, retry, write_all_at};
 
@@ -64,7 +65,11 @@ impl Root {
         }
         let mut blocks = memory::zeros(2 * BLOCK_SIZE as usize, "the manifest")?;
         read_exact_at(&*file, &mut blocks, 0).map_err(|error| Error::io("read", MANIFEST, &error))?;
-        match slots(&blocks).max_by_key(|manifest| manifest.generation) {
+        let rank = |manifest: &Manifest| match broken(Mutant::OlderManifestTaken) {
+            true => u64::MAX - manifest.generation,
+            false => manifest.generation,
+        };
+        match slots(&blocks).max_by_key(rank) {
             Some(manifest) if !manifest.is_possible() => Err(Error::corrupt(MANIFEST, "it breaks its format")),
             Some(manifest) => Ok(Root { disk, file, state: Mutex::new(State { manifest, certain: false }) }),
             None => Err(Error::corrupt(MANIFEST, "neither of its two slots matches its checksum")),
@@ -81,7 +86,9 @@ impl Root {
     pub fn make_certain(&self) -> std::io::Result<()> {
         let mut state = self.state.lock();
         if !state.certain {
-            self.write(&state.manifest)?;
+            if !broken(Mutant::ManifestNotWrittenAgain) {
+                self.write(&state.manifest)?;
+            }
             state.certain = true;
         }
         Ok(())
@@ -92,7 +99,7 @@ impl Root {
         self.make_certain()?;
         let mut state = self.state.lock();
         let mut manifest = state.manifest.clone();
-        manifest.generation += 1;
+        manifest.generation += if broken(Mutant::ManifestOverOneInForce) { 2 } else { 1 };
         change(&mut manifest);
         self.write(&manifest)?;
         state.manifest = manifest;
@@ -101,7 +108,7 @@ impl Root {
 
     fn write(&self, manifest: &Manifest) -> std::io::Result<()> {
         write_all_at(&*self.file, &manifest.encode(), manifest.generation % 2 * BLOCK_SIZE)?;
-        retry(|| self.file.sync())
+        if broken(Mutant::ManifestNotSynced) { Ok(()) } else { retry(|| self.file.sync()) }
     }
 
     /// The files as of the manifest's checkpoint.
@@ -125,7 +132,7 @@ impl Root {
         }
         let mut bytes = memory::zeros(manifest.catalog_size as usize, "the catalog")?;
         read_exact_at(&*file, &mut bytes, manifest.catalog_offset).map_err(|error| Error::io("read", &name, &error))?;
-        if xxh3(&bytes) != manifest.catalog_sum {
+        if xxh3(&bytes) != manifest.catalog_sum && !broken(Mutant::CatalogSumNotCompared) {
             return damaged("the catalog does not match its checksum");
         }
         match open_image(&bytes)? {
@@ -174,7 +181,11 @@ impl Root {
         let manifest = self.manifest();
         let in_force = manifest.catalog_offset..manifest.catalog_offset + manifest.catalog_size;
         let fits_before = manifest.catalog_size == 0 || BLOCK_SIZE + size <= in_force.start;
-        let offset = if fits_before { BLOCK_SIZE } else { in_force.end.next_multiple_of(BLOCK_SIZE) };
+        let offset = if fits_before || broken(Mutant::CatalogOverOneInForce) {
+            BLOCK_SIZE
+        } else {
+            in_force.end.next_multiple_of(BLOCK_SIZE)
+        };
         let allocated = retry(|| file.allocate(offset, size));
         allocated.map_err(|error| Error::allocation("make room in", &CATALOG.name(), &error))?;
         Ok(offset)
@@ -184,7 +195,7 @@ impl Root {
 /// Writes and syncs an image.
 pub(super) fn write_catalog(file: &dyn DiskFile, image: &[u8], offset: u64) -> std::io::Result<()> {
     write_all_at(file, image, offset)?;
-    retry(|| file.sync())
+    if broken(Mutant::CatalogNotSynced) { Ok(()) } else { retry(|| file.sync()) }
 }
 
 /// The slots of a manifest that verify, each in its own place.
@@ -232,7 +243,8 @@ pub(super) fn open_image(bytes: &[u8]) -> Result<Option<(u64, Vec<FileImage>)>> 
     let mut take = Take(bytes);
     let head = (take.u64(), take.u64(), take.u64(), take.u64());
     let (Some(_), Some(sum), Some(_), Some(checkpoint)) = head else { return Ok(None) };
-    if size_of_image(bytes) != Some(bytes.len() as u64) || sum != xxh3(&bytes[16..]) {
+    let verifies = sum == xxh3(&bytes[16..]) || broken(Mutant::CatalogSumNotCompared);
+    if size_of_image(bytes) != Some(bytes.len() as u64) || !verifies {
         return Ok(None);
     }
     Ok(decode(take)?.map(|files| (checkpoint, files)))

@@ -8,6 +8,7 @@ use crate::error::{Error, Message, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::checksum::crc32c;
 use crate::memory;
+use crate::mutant::{Mutant, broken, heard_unless};
 use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering};
 use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at};
 
@@ -288,7 +289,7 @@ impl Wal {
             self.roll(&mut state);
         }
         let lsn = self.put(&mut state, Kind::Commit, payload, payload_crc);
-        state.sums_space += dirtied * SUM_SPACE;
+        state.sums_space += if broken(Mutant::SumsSpaceNotKept) { 0 } else { dirtied * SUM_SPACE };
         state.group.commits += 1;
         state.stats.commits += 1;
         then(lsn);
@@ -450,6 +451,9 @@ impl Wal {
             self.waiters.fetch_add(1, Ordering::SeqCst);
             self.groups.wait(seen, group_bit(number), left);
             self.waiters.fetch_sub(1, Ordering::Relaxed);
+            if broken(Mutant::FollowerHearsNothing) && self.failed.get().is_some() {
+                return Ok(true);
+            }
         }
     }
 
@@ -461,6 +465,7 @@ impl Wal {
             let durable = self.durable.load(Ordering::Acquire);
             let idle = durable >= state.newest && state.noted < durable;
             let space = frame_space(0) as u64;
+            let idle = idle && !broken(Mutant::WatermarkOmitted);
             let fits = state.current.is_some() && state.admits(space, 0) && state.remaining() >= space;
             if !idle || !fits || state.reserve(space).is_err() {
                 return Ok(());
@@ -597,17 +602,20 @@ impl Wal {
                 None => state.unsynced.push((Arc::clone(&run.file), last)),
             }
         }
-        let files = if need == Need::Synced { state.unsynced_files() } else { Vec::new() };
+        let synced = need == Need::Synced && !broken(Mutant::WalNotSynced);
+        let files = if synced { state.unsynced_files() } else { Vec::new() };
         drop(state);
         // A leader that goes without a word would be waited for.
         let _unfinished = PoisonOnPanic::new(self);
 
-        let result = group.write().map_err(|error| self.broken("write", "the wal", &error));
+        let result = heard_unless(Mutant::WalWriteErrorIgnored, group.write());
+        let result = result.map_err(|error| self.broken("write", "the wal", &error));
         // Who only writes does not wait for a sync that runs behind.
         let synced = || if need == Need::Synced { self.sync(&files) } else { Ok(Duration::ZERO) };
         let result = result.and_then(|()| synced());
 
         let mut state = self.state.lock();
+        let last = if broken(Mutant::SyncCoversWhatFollows) { state.next_lsn - 1 } else { last };
         if let Ok(time) = result {
             self.written.store(last, Ordering::Release);
             if need == Need::Synced {
@@ -644,6 +652,10 @@ impl Wal {
             (state.unsynced_files(), self.written.load(Ordering::Acquire))
         };
         let time = self.sync(&files)?;
+        let target = match broken(Mutant::SyncBehindCoversWhatFollows) {
+            true => self.written.load(Ordering::Acquire),
+            false => target,
+        };
         self.note_synced(&mut self.state.lock(), target, time);
         Ok(())
     }
@@ -657,7 +669,9 @@ impl Wal {
         let _unfinished = PoisonOnPanic::new(self);
         let started = Instant::now();
         for file in files {
-            retry(|| file.sync()).map_err(|error| self.broken("sync", "the wal", &error))?;
+            let synced = heard_unless(Mutant::WalSyncErrorIgnored, retry(|| file.sync()));
+            let synced = if broken(Mutant::WalSyncTriedAgain) { synced.or_else(|_| file.sync()) } else { synced };
+            synced.map_err(|error| self.broken("sync", "the wal", &error))?;
         }
         Ok(started.elapsed())
     }
@@ -692,7 +706,11 @@ impl Wal {
             let run = Run { file: Arc::clone(file), offset: state.position, start: state.group.bytes.len() };
             state.group.runs.push(run);
         }
-        let place = Place { lsn: state.next_lsn, durable: self.durable.load(Ordering::Acquire), salt: salt as u32 };
+        let durable = match broken(Mutant::FramesVouchTooMuch) {
+            true => state.next_lsn - 1,
+            false => self.durable.load(Ordering::Acquire),
+        };
+        let place = Place { lsn: state.next_lsn, durable, salt: salt as u32 };
         state.last_crc = put_frame(&mut state.group.bytes, place, kind, payload, crc);
         state.position += frame_space(payload.len()) as u64;
         state.next_lsn += 1;
@@ -769,8 +787,12 @@ impl Wal {
         let name = segment_name(first.number);
         let header = self.header(&first, link).encode();
         write_all_at(&*first.file, &header, 0).map_err(|error| self.broken("write", &name, &error))?;
-        retry(|| first.file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
-        (self.awaken)(first.number, first.salt).map_err(|error| self.broken("write", "MANIFEST", &error))?;
+        if !broken(Mutant::FirstSegmentNotSynced) {
+            retry(|| first.file.sync()).map_err(|error| self.broken("sync", &name, &error))?;
+        }
+        if !broken(Mutant::CleanMarkNotWithdrawn) {
+            (self.awaken)(first.number, first.salt).map_err(|error| self.broken("write", "MANIFEST", &error))?;
+        }
         let mut state = self.state.lock();
         state.position = BLOCK_SIZE;
         state.current = Some(first);
@@ -800,9 +822,13 @@ impl Wal {
                 made => made?,
             },
         };
-        self.sync_names()?;
+        if !broken(Mutant::SegmentNameNotSynced) {
+            self.sync_names()?;
+        }
         let mut salt = [0; 8];
-        self.disk.entropy(&mut salt);
+        if !broken(Mutant::SaltNeverChanges) {
+            self.disk.entropy(&mut salt);
+        }
         Ok(Segment { number, salt: u64::from_le_bytes(salt), capacity, file })
     }
 
@@ -898,7 +924,8 @@ impl State {
     }
 
     fn unsynced_files(&self) -> Vec<Arc<dyn DiskFile>> {
-        self.unsynced.iter().map(|(file, _)| Arc::clone(file)).collect()
+        let skipped = if broken(Mutant::OnlyNewestSegmentSynced) { self.unsynced.len().saturating_sub(1) } else { 0 };
+        self.unsynced.iter().skip(skipped).map(|(file, _)| Arc::clone(file)).collect()
     }
 
     /// Memory for a frame, and for what ends a segment and begins the next.
@@ -916,9 +943,10 @@ impl State {
     /// the next checkpoint.
     fn admits(&self, space: u64, sums: u64) -> bool {
         let all = space + sums + self.sums_space;
+        let least = if broken(Mutant::LastSegmentTaken) { 1 } else { 2 };
         self.current.is_some()
             && (all <= self.remaining()
-                || self.ready.len() >= 2 && self.ready.front().is_some_and(|next| all <= next.usable()))
+                || self.ready.len() >= least && self.ready.front().is_some_and(|next| all <= next.usable()))
     }
 }
 

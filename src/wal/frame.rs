@@ -11,6 +11,7 @@
 
 use crate::format::bytes::{Put, Take, round_up_8};
 use crate::format::checksum::crc32c;
+use crate::mutant::{Mutant, broken};
 
 /// Size of a frame's header.
 pub const FRAME_HEADER_SIZE: usize = 32;
@@ -89,7 +90,7 @@ pub fn take_frame(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     let (lsn, durable) = (take.u64()?, take.u64()?);
     let (salt, kind) = (take.u32()?, take.u32()?);
     let payload = bytes.get(FRAME_HEADER_SIZE..size)?;
-    if header_crc(crc32c(0, payload), header) != crc {
+    if header_crc(crc32c(0, payload), header) != crc && !broken(Mutant::FrameSumNotCompared) {
         return None;
     }
     let kind = [Kind::Commit, Kind::Sums, Kind::End, Kind::Watermark].into_iter().find(|known| *known as u32 == kind);
@@ -118,7 +119,9 @@ pub fn peek_frame(bytes: &[u8]) -> Option<Peek> {
 
 /// The size of a frame with this salt and an LSN above `lsn`, which vouches for it, if one might start here.
 pub fn may_vouch_for(bytes: &[u8], lsn: u64, salt: u32) -> Option<usize> {
-    let vouches = |peek: &Peek| peek.lsn > lsn && (lsn..peek.lsn).contains(&peek.durable);
+    let vouches = |peek: &Peek| {
+        peek.lsn > lsn && ((lsn..peek.lsn).contains(&peek.durable) || broken(Mutant::TornTailTakenForDamage))
+    };
     may_start(bytes, salt).filter(vouches).map(|peek| peek.size)
 }
 

@@ -10,6 +10,7 @@
 use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::memory;
+use crate::mutant::{Mutant, broken, heard_unless};
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
 use super::frame::{Frame, Kind, may_start, may_vouch_for, peek_frame, take_frame};
@@ -64,6 +65,10 @@ pub fn replay(
 ) -> Result<Tail> {
     let folder = Folder::read(disk, uuid)?;
     let Some(first) = folder.headers.iter().find(|header| header.number == start.segment) else {
+        if broken(Mutant::MissingWalIsEmpty) {
+            let link = Link { segment: start.segment, lsn: start.checkpoint, crc: 0 };
+            return Ok(Tail { link, durable: start.checkpoint, segments: Vec::new() });
+        }
         let what = "the manifest names it as the start of the wal, and it is missing or unreadable";
         return Err(Error::corrupt(&segment_name(start.segment), what));
     };
@@ -81,7 +86,7 @@ pub fn replay(
         let bytes = folder.load(disk, header.number)?;
         let (end, next) = walk(&bytes, &header, &mut tail, each)?;
         // A clean close cuts what lies behind the last frame; damage may cut the frames.
-        if next.is_none() && may_go_on(&bytes[end..], header.salt) {
+        if next.is_none() && may_go_on(&bytes[end..], header.salt) && !broken(Mutant::CutSegmentTaken) {
             refuse_if_cut(&bytes, header.number, header.size)?;
         }
         memory::reserve(&mut tail.segments, 1, "the segments of the wal")?;
@@ -94,7 +99,7 @@ pub fn replay(
             }
             None => {
                 let missing = tail.link.lsn + 1;
-                if let Some(next) = next {
+                if let Some(next) = next.filter(|_| !broken(Mutant::MissingSegmentEndsWal)) {
                     folder.refuse_if_begun(disk, next, missing)?;
                 }
                 let rest = if next.is_some() { bytes.len() } else { end };
@@ -108,6 +113,9 @@ pub fn replay(
 /// Writes the frames that may be in the system's cache only, byte for byte as they were read, and syncs them: after
 /// a failed sync the cache shows what the disk does not have, and what is built on them must not outlive them.
 pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
+    if broken(Mutant::WalNotWrittenAgain) {
+        return Ok(());
+    }
     // A segment without a frame has nothing that could prove its header, and what continues it needs the header.
     let is_unproven = |&&(_, end, last): &&(u64, u64, u64)| last > tail.durable || end <= BLOCK_SIZE;
     for &(number, end, _) in tail.segments.iter().filter(is_unproven) {
@@ -116,7 +124,9 @@ pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
         let mut bytes = buffer(end)?;
         read_exact_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, &error))?;
         write_all_at(&*file, &bytes, 0).map_err(|error| Error::io("write", &name, &error))?;
-        retry(|| file.sync()).map_err(|error| Error::io("sync", &name, &error))?;
+        if !broken(Mutant::WalWrittenAgainNotSynced) {
+            retry(|| file.sync()).map_err(|error| Error::io("sync", &name, &error))?;
+        }
     }
     Ok(())
 }
@@ -147,10 +157,12 @@ fn walk(
     tail: &mut Tail,
     each: &mut dyn FnMut(&Frame<'_>) -> Result<()>,
 ) -> Result<(usize, Option<Next>)> {
-    let broken = |what: String| Err(Error::corrupt(&segment_name(header.number), what));
+    let malformed = |what: String| Err(Error::corrupt(&segment_name(header.number), what));
     let mut at = BLOCK_SIZE as usize;
     while let Some((frame, space)) = bytes.get(at..).and_then(take_frame) {
-        if frame.salt != header.salt as u32 || frame.lsn != tail.link.lsn + 1 {
+        let is_ours = frame.salt == header.salt as u32 || broken(Mutant::FrameSaltNotCompared);
+        let is_next = frame.lsn == tail.link.lsn + 1 || broken(Mutant::FrameOrderNotCompared);
+        if !is_ours || !is_next {
             break;
         }
         at += space;
@@ -160,10 +172,10 @@ fn walk(
         match frame.kind {
             Some(Kind::End) => match Next::decode(frame.payload) {
                 Some(next) => return Ok((at, Some(next))),
-                None => return broken(format!("frame {} ends it and names no next segment", frame.lsn)),
+                None => return malformed(format!("frame {} ends it and names no next segment", frame.lsn)),
             },
             Some(_) => each(&frame)?,
-            None => return broken(format!("frame {} is of a kind that this version does not know", frame.lsn)),
+            None => return malformed(format!("frame {} is of a kind that this version does not know", frame.lsn)),
         }
     }
     Ok((at, None))
@@ -213,7 +225,8 @@ impl Folder {
             return Err(Error::corrupt(&name, format!("{size} bytes are more than a segment can have")));
         }
         let mut bytes = buffer(size)?;
-        read_exact_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, &error))?;
+        let read = heard_unless(Mutant::ReadErrorEndsWal, read_exact_at(&*file, &mut bytes, 0));
+        read.map_err(|error| Error::io("read", &name, &error))?;
         Ok(bytes)
     }
 
@@ -235,6 +248,9 @@ impl Folder {
 
     /// Rule 2. `rest` is what follows the last good frame in its segment; frame `missing` should start it.
     fn refuse_if_vouched_for(&self, disk: &dyn Disk, rest: &[u8], header: &SegmentHeader, missing: u64) -> Result<()> {
+        if broken(Mutant::DamageTakenForTornTail) {
+            return Ok(());
+        }
         let damaged = |witness: &str| {
             let what = format!("frame {missing} does not verify, although {witness} says that it had been synced");
             Err(Error::corrupt(&segment_name(header.number), what))

@@ -80,9 +80,14 @@ impl Victim {
                 write(disk, &name, at, &[bytes[at] ^ 1 << bit]).expect("a bit is flipped");
                 Some(format!("bit {bit} of byte {at} of {name} is flipped"))
             }
-            4 => {
+            4 if round % 16 < 8 => {
                 disk.remove(&name).expect("the file was there");
                 Some(format!("{name} is lost"))
+            }
+            4 => {
+                let size = self.some_used_byte(&bytes);
+                disk.open(&name, Open::Write).and_then(|file| file.set_size(size as u64)).expect("a file is cut");
+                Some(format!("{name} is cut to {size} bytes"))
             }
             5 => {
                 // With its sums, where it has any.
@@ -156,7 +161,9 @@ fn make_one(options: &OpenOptions, seed: u64, first: usize) -> (Arc<SimulatedDis
         save("a"),
     ];
     let end = [Step::Checkpoint, replace("a", 6), replace("a", 9), replace("a", 2), save("a"), Step::Upkeep];
-    for step in before.iter().chain(&after).chain(&end) {
+    // So much that the wal goes on in a second segment.
+    let much = (0..60).map(|id| replace("a", id % 6)).chain([Step::Upkeep]).collect::<Vec<_>>();
+    for step in before.iter().chain(&after).chain(&end).chain(&much) {
         run.step(step).expect("nothing fails");
     }
     let model = run.model();
