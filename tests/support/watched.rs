@@ -48,7 +48,7 @@ impl Broken {
         if let Err(error) = &result
             && error.kind() != io::ErrorKind::Interrupted
         {
-            let full = error.raw_os_error() == Some(libc::ENOSPC);
+            let full = error.kind() == io::ErrorKind::StorageFull;
             if full { &self.perhaps } else { &self.surely }.store(true, Ordering::SeqCst);
         }
         result

@@ -23,7 +23,12 @@ fuzz_target!(|data: &[u8]| {
     let slot = &mut manifest[slot..][..BLOCK];
     let (place, size) = (get(slot, CATALOG_PLACE) as usize, get(slot, CATALOG_SIZE) as usize);
     let mut data = read(&disk, "data/1");
-    let mut image = data.get(place..place + size).unwrap_or(&[0; HEAD_SIZE + 8]).to_vec();
+    let mut image = data.get(place..place + size).unwrap_or_default().to_vec();
+    if image.len() < HEAD_SIZE + 8 {
+        // There is none yet: an empty list.
+        image.resize(HEAD_SIZE + 8, 0);
+        image[..8].copy_from_slice(b"DIAMONDC");
+    }
     // Behind the head, which is made to fit, or with it.
     let mut list = image.split_off(HEAD_SIZE);
     match flags & 3 {

@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     let phases = run.finish();
     if flags & 96 == 96 {
         // What is left by a crash of a recovery is for tests/crash.rs.
-        let effort = Effort { seed, samples: 0, all: false, again_one_in: 1 << 40 };
+        let effort = Effort { seed, samples: 0, all: false, again_one_in: 1 << 40, kill_one_in: 1 << 40 };
         let phase = usize::from(feed.byte()) % phases.len();
         Crashes::new("fuzz", effort).visit_some(&phases[phase..=phase], 1);
     }
