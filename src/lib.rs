@@ -42,6 +42,7 @@ mod wal;
 
 mod pages;
 
+pub mod modules;
 mod table;
 
 mod database;
@@ -49,8 +50,8 @@ mod database;
 mod ffi;
 
 pub use database::{
-    Batch, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, Pin, SalvageOptions,
-    SalvageReport, SalvagedTable, Sizes, Snapshot, Table, TableInfo, VerifyReport, salvage, salvage_on,
+    Batch, CacheChoice, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, Pin, SalvageOptions,
+    SalvageReport, SalvagedTable, Sizes, Snapshot, StoreChoice, Table, TableInfo, VerifyReport, salvage, salvage_on,
 };
 pub use error::{Error, Message, Result};
 #[cfg(feature = "simulation")]

@@ -9,10 +9,15 @@ use crate::error::{Error, Result};
 use crate::os::{FileIdentity, RealDisk};
 use crate::pages::Progress;
 
-use super::engine::Engine;
+use super::native::NativeEngine;
 
 /// Copies the database to the folder `target`, which is made if it is not there. `own` is the database's folder.
-pub fn to_folder(engine: &Engine, own: Option<FileIdentity>, target: &Path, progress: Progress<'_>) -> Result<()> {
+pub fn to_folder(
+    engine: &NativeEngine,
+    own: Option<FileIdentity>,
+    target: &Path,
+    progress: Progress<'_>,
+) -> Result<()> {
     refuse_inside(own, target)?;
     let refused = |error: std::io::Error| refusal(target, &error);
     let made = match fs::create_dir(target) {

@@ -1,249 +1,269 @@
-//! The engine behind all sessions of one folder: its lock, its files, its tables by name, its threads.
+//! The engine behind all sessions of one database: the native one, or the controller of a store of somebody else's.
 
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::mutant::{Mutant, broken};
-use crate::os::sync::Mutex;
-use crate::os::{Disk, DiskLock, Open};
-use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
-use crate::table::{KIND_TABLE, Schema, TableFile};
+use crate::modules::{Controller, ControllerOptions};
+use crate::os::{Disk, FileIdentity};
+use crate::table::Schema;
+use crate::wal::{Durability, Need};
 
+use super::home::Home;
+use super::native::NativeEngine;
 use super::options::OpenOptions;
-use super::upkeep::Upkeep;
-
-/// How many tables a database has at most.
-const TABLE_COUNT_MAX: usize = 65_536;
+use super::verify::{self, VerifyReport};
+use super::{TableInfo, backup, stats};
 
 /// How long a table's name is at most, in bytes.
 const NAME_SIZE_MAX: usize = 255;
 
-/// One folder's engine.
-pub struct Engine {
-    pub(super) files: Arc<PagedFiles>,
-    pub(super) options: OpenOptions,
-    lock: Mutex<Option<Box<dyn DiskLock>>>,
-    /// Whoever makes, drops or renames a table holds it, and may wait for a disk meanwhile.
-    naming: Mutex<()>,
-    /// The tables by name. Locked for moments only, since readers look here too; changed under `naming`.
-    tables: Mutex<BTreeMap<Arc<str>, Arc<TableFile>>>,
-    upkeep: Mutex<Option<Upkeep>>,
-    /// When `step` last synced in `async` mode.
-    synced: Mutex<Instant>,
+/// What a database runs on.
+pub enum Engine {
+    Native(Box<NativeEngine>),
+    Kept(Arc<Controller>),
 }
 
 impl Engine {
-    /// Locks the folder, makes a database in it if there is none, and recovers it if it was not closed.
+    /// Opens a folder with the native store.
     pub fn open(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Arc<Engine>> {
-        let may_make = !options.must_exist && !options.read_only;
-        let found = is_database(&*disk, may_make)?;
-        if !found {
-            match disk.open("LOCK", Open::New) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                other => drop(other.map_err(|error| Error::allocation("make", "LOCK", &error))?),
-            }
-        }
-        let lock = take_lock(&*disk, options.read_only)?;
-        // Another process may have made it between the look and the lock.
-        if !found && !is_database(&*disk, may_make)? {
-            NewDatabase::make(&*disk)?;
-        }
-        let files = PagedFiles::open(disk, options.page_options()?)?;
-        let mut tables = BTreeMap::new();
-        for file in files.files()? {
-            if file.kind != KIND_TABLE {
-                let what = format!("file {} is of kind {}, which this version does not know", file.id.0, file.kind);
-                return Err(Error::Format(what.into()));
-            }
-            let number = file.id.0;
-            let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {number}"), what);
-            let table = Arc::new(TableFile::open(&files, file)?);
-            check_name(&table.name()).map_err(|error| damaged(error.message()))?;
-            if tables.insert(table.name(), table).is_some() {
-                return Err(damaged("another file has the same table's name"));
-            }
-        }
-        let upkeep = if options.no_threads || options.read_only {
-            None
-        } else {
-            Some(Upkeep::start(Arc::clone(&files), options)?)
+        Ok(Arc::new(Engine::Native(Box::new(NativeEngine::open(disk, options)?))))
+    }
+
+    /// Opens what a store has.
+    pub fn open_kept(options: &OpenOptions) -> Result<Arc<Engine>> {
+        let sizes = options.page_options()?;
+        let (store, cache) = (options.store.module().expect("the native store has a folder"), options.cache.module());
+        let options = ControllerOptions {
+            durability: options.durability,
+            interval: options.interval(),
+            read_only: options.read_only,
+            must_exist: options.must_exist,
+            no_threads: options.no_threads,
+            queue_max: sizes.dirty_hard.min(QUEUE_MAX),
+            commit_max: sizes.commit_max,
         };
-        Ok(Arc::new(Engine {
-            files,
-            options: options.clone(),
-            lock: Mutex::new(Some(lock)),
-            naming: Mutex::new(()),
-            tables: Mutex::new(tables),
-            upkeep: Mutex::new(upkeep),
-            synced: Mutex::new(Instant::now()),
-        }))
+        Ok(Arc::new(Engine::Kept(Controller::open(store, cache, options)?)))
+    }
+
+    /// The native engine, for what only it can do.
+    pub fn native(&self, what: &str) -> Result<&NativeEngine> {
+        match self {
+            Engine::Native(native) => Ok(native),
+            Engine::Kept(controller) => {
+                let text = format!("{} has no {what}; the native store has", controller.store_name());
+                Err(Error::Unsupported(text.into()))
+            }
+        }
+    }
+
+    /// Refuses what a module asks of the database that is calling it.
+    pub fn refuse_inside(&self) -> Result<()> {
+        match self {
+            Engine::Native(native) => native.refuse_inside(),
+            Engine::Kept(controller) => controller.refuse_inside(),
+        }
     }
 
     /// What a session's close promises while others go on: all is durable.
     pub fn settle(&self) -> Result<()> {
-        if self.options.read_only { Ok(()) } else { self.files.flush() }
+        match self {
+            Engine::Native(native) => native.settle(),
+            Engine::Kept(controller) => controller.flush(),
+        }
     }
 
-    /// Stops the threads, leaves the folder as a clean close does, and unlocks it. With no session left.
+    /// With no session left.
     pub fn shut_down(&self) -> Result<()> {
-        // Released at the end, and by a panic: the folder can be opened again though handles of this engine are left.
-        let _held = self.lock.lock().take();
-        if let Some(upkeep) = self.upkeep.lock().take() {
-            upkeep.stop();
+        match self {
+            Engine::Native(native) => native.shut_down(),
+            Engine::Kept(controller) => controller.shut_down(),
         }
-        self.files.close()
     }
 
-    /// One piece of upkeep after the other, until `budget` is spent.
+    /// Ends all writing, after a defect that may have left something half done.
+    pub fn poison(&self, why: &str) {
+        match self {
+            Engine::Native(native) => native.files.poison(why),
+            Engine::Kept(controller) => controller.poison(why),
+        }
+    }
+
+    pub fn flush(&self) -> Result<()> {
+        match self {
+            Engine::Native(native) => native.files.flush(),
+            Engine::Kept(controller) => controller.flush(),
+        }
+    }
+
+    pub fn checkpoint(&self) -> Result<()> {
+        match self {
+            Engine::Native(native) => native.files.checkpoint(),
+            // A store has no other way to bring its files up to date.
+            Engine::Kept(controller) => controller.flush(),
+        }
+    }
+
     pub fn step(&self, budget: Duration) -> Result<bool> {
-        if self.options.read_only || !self.options.no_threads {
-            return Ok(false);
+        match self {
+            Engine::Native(native) => native.step(budget),
+            Engine::Kept(controller) => controller.step(),
         }
-        let started = Instant::now();
-        let sync = {
-            let mut synced = self.synced.lock();
-            let due = synced.elapsed() >= self.options.interval();
-            if due {
-                *synced = started;
+    }
+
+    /// The last commit.
+    pub fn last_lsn(&self) -> u64 {
+        match self {
+            Engine::Native(native) => native.files.last_lsn(),
+            Engine::Kept(controller) => controller.last_lsn(),
+        }
+    }
+
+    /// Waits until a commit is as durable as the mode promises, in `async` mode until it is synced.
+    pub fn wait(&self, lsn: u64, timeout: Option<Duration>) -> Result<bool> {
+        match self {
+            Engine::Native(native) => {
+                let files = &native.files;
+                let need = match files.options().wal.durability {
+                    Durability::Os => Need::Written,
+                    Durability::Sync | Durability::Async => Need::Synced,
+                };
+                files.wait(lsn, need, timeout)
             }
-            due
-        };
-        self.files.tend_wal(sync)?;
-        if started.elapsed() < budget && self.files.wants_checkpoint() {
-            self.files.checkpoint()?;
+            Engine::Kept(controller) if controller.options.durability == Durability::Os => Ok(true),
+            Engine::Kept(controller) => controller.persist_through(lsn, timeout),
         }
-        Ok(self.files.wants_checkpoint())
+    }
+
+    /// Waits as a commit in this database's mode does.
+    pub fn wait_as_promised(&self, lsn: u64) -> Result<()> {
+        match self {
+            Engine::Native(native) => native.files.wait_as_promised(lsn),
+            Engine::Kept(controller) => controller.wait_as_promised(lsn),
+        }
+    }
+
+    /// A commit did not wait: whoever writes behind it may begin.
+    pub fn nudge(&self) {
+        if let Engine::Native(native) = self {
+            native.files.nudge();
+        }
+    }
+
+    /// How many bytes of records a commit has at most.
+    pub fn commit_max(&self) -> u64 {
+        match self {
+            Engine::Native(native) => native.files.options().commit_max,
+            Engine::Kept(controller) => controller.options.commit_max,
+        }
+    }
+
+    pub fn verify(&self) -> Result<VerifyReport> {
+        match self {
+            Engine::Native(native) => verify::verify(native),
+            Engine::Kept(controller) => verify::verify_kept(controller),
+        }
+    }
+
+    pub fn backup(
+        &self,
+        folder: Option<FileIdentity>,
+        target: &std::path::Path,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<()> {
+        backup::to_folder(self.native("backup")?, folder, target, progress)
+    }
+
+    pub fn stats_json(&self) -> String {
+        match self {
+            Engine::Native(native) => stats::json(native),
+            Engine::Kept(controller) => controller.stats().to_string(),
+        }
     }
 
     /// The table `name`, made if it is not there; with the LSN that makes it durable.
-    pub fn make_table(&self, name: &str, schema: &Schema) -> Result<(Arc<TableFile>, u64)> {
+    pub fn make_table(&self, name: &str, schema: &Schema) -> Result<(Home, u64)> {
         check_name(name)?;
-        let _naming = self.naming.lock();
-        let (found, count) = {
-            let tables = self.tables.lock();
-            (tables.get(name).cloned(), tables.len())
-        };
-        if let Some(table) = found {
-            return match table.schema().difference(schema) {
-                None => Ok((table, self.files.last_lsn())),
-                Some(difference) => {
-                    Err(Error::SchemaDiffers(format!("table {name} exists with another schema: {difference}").into()))
-                }
-            };
+        match self {
+            Engine::Native(native) => {
+                let (table, lsn) = native.make_table(name, schema)?;
+                Ok((Home::native(table, &native.front), lsn))
+            }
+            Engine::Kept(controller) => {
+                let (table, lsn) = controller.make_table(name, schema)?;
+                Ok((Home::Kept(Arc::clone(controller), table), lsn))
+            }
         }
-        if count >= TABLE_COUNT_MAX {
-            return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
-        }
-        let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
-        let meta = TableFile::describe(name, &schema.to_json())?;
-        let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, meta)?;
-        let table = Arc::new(TableFile::open(&self.files, file)?);
-        self.tables.lock().insert(Arc::from(name), Arc::clone(&table));
-        Ok((table, lsn))
     }
 
     /// The table `name`.
-    pub fn table(&self, name: &str) -> Result<Arc<TableFile>> {
+    pub fn table(&self, name: &str) -> Result<Home> {
         check_name(name)?;
-        self.tables.lock().get(name).cloned().ok_or_else(|| no_table(name))
-    }
-
-    /// All tables, by name.
-    pub fn tables(&self) -> Result<Vec<Arc<TableFile>>> {
-        let tables = self.tables.lock();
-        memory::collect(tables.len(), tables.values().cloned(), "the list of all tables")
-    }
-
-    /// How many tables there are.
-    pub fn table_count(&self) -> usize {
-        self.tables.lock().len()
+        match self {
+            Engine::Native(native) => Ok(Home::native(native.table(name)?, &native.front)),
+            Engine::Kept(controller) => {
+                controller.refuse_inside()?;
+                let table = controller.table(name).ok_or_else(|| no_table(name))?;
+                Ok(Home::Kept(Arc::clone(controller), table))
+            }
+        }
     }
 
     /// Drops the table `name`.
     pub fn drop_table(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        let lsn = {
-            let _naming = self.naming.lock();
-            let lsn = self.files.drop_file(self.table(name)?.file())?;
-            self.tables.lock().remove(name);
-            lsn
-        };
-        if !broken(Mutant::DropNotWaitedFor) {
-            self.files.wait_as_promised(lsn)?;
+        match self {
+            Engine::Native(native) => native.drop_table(name),
+            Engine::Kept(controller) => controller.drop_table(name, || no_table(name)),
         }
-        self.files.request_checkpoint();
-        Ok(())
     }
 
     /// Renames the table `from`.
     pub fn rename_table(&self, from: &str, to: &str) -> Result<()> {
         check_name(from)?;
         check_name(to)?;
-        let lsn = {
-            let _naming = self.naming.lock();
-            let table = self.table(from)?;
-            if from == to {
-                return Ok(());
+        match self {
+            Engine::Native(native) => native.rename_table(from, to),
+            Engine::Kept(controller) => controller.rename_table(from, to, || no_table(from)),
+        }
+    }
+
+    /// What there is, by name.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        let homes: Vec<Home> = match self {
+            Engine::Native(native) => {
+                let tables = native.tables()?;
+                memory::collect(tables.len(), tables.into_iter().map(Home::File), LIST)?
             }
-            if self.tables.lock().contains_key(to) {
-                let text = format!("table {from} cannot be renamed to {to}: there is a table of that name");
-                return Err(Error::Conflict(text.into()));
+            Engine::Kept(controller) => {
+                let tables = controller.tables()?;
+                let home = |table| Home::Kept(Arc::clone(controller), table);
+                memory::collect(tables.len(), tables.into_iter().map(home), LIST)?
             }
-            let lsn = table.rename(to)?;
-            let mut tables = self.tables.lock();
-            tables.remove(from);
-            tables.insert(Arc::from(to), table);
-            lsn
         };
-        if broken(Mutant::RenameNotWaitedFor) { Ok(()) } else { self.files.wait_as_promised(lsn) }
-    }
-}
-
-pub(super) fn take_lock(disk: &dyn Disk, read_only: bool) -> Result<Box<dyn DiskLock>> {
-    let name = disk.describe();
-    let locked = disk.lock(!read_only).map_err(|error| match error.kind() {
-        // It is not made here: where somebody removed the file of a lock that is held, a second process would get in.
-        std::io::ErrorKind::NotFound => {
-            let text = format!("{name} has no file LOCK; if no process has the database open, make an empty one there");
-            Error::Io(text.into())
+        let mut infos = Vec::new();
+        memory::reserve(&mut infos, homes.len(), LIST)?;
+        for home in homes {
+            let layout = home.form().layout();
+            infos.push(TableInfo {
+                name: home.form().name().to_string(),
+                next_id: home.next_id(),
+                count: home.count()?,
+                record_size: layout.record_size as u64,
+                slot_size: layout.slot_size as u64,
+            });
         }
-        _ => Error::io("lock", &format!("{name}/LOCK"), &error),
-    })?;
-    locked.map_err(|holder| Error::locked(&name, holder))
-}
-
-/// True if the folder holds a database, false if one may be made there; an error in all other cases.
-fn is_database(disk: &dyn Disk, may_make: bool) -> Result<bool> {
-    if has_manifest(disk)? {
-        return Ok(true);
-    }
-    let name = disk.describe();
-    let strangers = NewDatabase::strangers(disk)?;
-    if strangers.iter().any(|stranger| stranger == UNFINISHED) {
-        return Err(unfinished_backup(disk));
-    }
-    match strangers.first() {
-        // Another process may make a database there at this moment: its manifest is there before anything else is.
-        Some(_) if has_manifest(disk)? => Ok(true),
-        _ if !may_make => Err(Error::NotFound(format!("there is no database in {name}").into())),
-        None => Ok(false),
-        Some(stranger) => {
-            let text = format!("{name} is no database and not empty: there is {stranger}; name an empty folder");
-            Err(Error::Format(text.into()))
-        }
+        Ok(infos)
     }
 }
 
-fn has_manifest(disk: &dyn Disk) -> Result<bool> {
-    match disk.open("MANIFEST", Open::Read) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("open", "MANIFEST", &error)),
-    }
-}
+/// What memory of a list is for, in messages.
+const LIST: &str = "the list of all tables";
+
+/// What a store may queue at most before writers wait for a persist, unless the options say less.
+const QUEUE_MAX: u64 = 64 << 20;
 
 /// Refuses what can be no table's name.
 pub fn check_name(name: &str) -> Result<()> {
@@ -259,6 +279,7 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn no_table(name: &str) -> Error {
+/// The error for a name that no table has.
+pub fn no_table(name: &str) -> Error {
     Error::NotFound(format!("there is no table {name}").into())
 }

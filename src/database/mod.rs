@@ -7,6 +7,8 @@
 mod backup;
 mod batch;
 mod engine;
+mod home;
+mod native;
 mod options;
 mod pin;
 mod salvage;
@@ -23,14 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::mutant::{Mutant, broken};
 use crate::os::Disk;
-use crate::table::{Schema, TableFile};
-use crate::wal::Need;
+use crate::table::Schema;
 
 pub use batch::{Batch, Committed};
-pub use options::{Durability, OpenOptions, Sizes};
+pub use options::{CacheChoice, Durability, OpenOptions, Sizes, StoreChoice};
 pub use pin::Pin;
 pub use salvage::{Loss, SalvageOptions, SalvageReport, SalvagedTable, salvage, salvage_on};
 pub use snapshot::Snapshot;
@@ -40,6 +40,7 @@ pub use verify::{Finding, VerifyReport};
 pub(crate) use session::Session;
 
 use engine::Engine;
+use home::Home;
 
 /// The place of a commit in the order of all commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -86,13 +87,13 @@ impl Database {
     /// Syncs everything that was committed, whatever the durability mode.
     pub fn flush(&self) -> Result<()> {
         let _writing = self.session.write()?;
-        self.engine().files.flush()
+        self.engine().flush()
     }
 
     /// Brings the data files up to date, so that the next opening has nothing to replay.
     pub fn checkpoint(&self) -> Result<()> {
         let _writing = self.session.write()?;
-        self.engine().files.checkpoint()
+        self.engine().checkpoint()
     }
 
     /// The upkeep of a database without threads of its own: writes and syncs what waits, makes a checkpoint if one
@@ -106,18 +107,13 @@ impl Database {
     /// now. In `async` mode this syncs. `Timeout` if it is not done after `timeout`; `None` waits for ever.
     pub fn wait_durable(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<()> {
         let _writing = self.session.write()?;
-        let files = &self.engine().files;
-        let last = files.last_lsn();
+        let last = self.engine().last_lsn();
         if lsn.0 > last {
             let text = format!("there is no commit {} yet; the newest is {last}", lsn.0);
             return Err(Error::Invalid(text.into()));
         }
         let lsn = if lsn.0 == 0 { last } else { lsn.0 };
-        let need = match files.options().wal.durability {
-            Durability::Os => Need::Written,
-            Durability::Sync | Durability::Async => Need::Synced,
-        };
-        if files.wait(lsn, need, timeout)? {
+        if self.engine().wait(lsn, timeout)? {
             return Ok(());
         }
         Err(Error::Timeout(format!("commit {lsn} is not durable after {timeout:?}").into()))
@@ -126,7 +122,7 @@ impl Database {
     /// Reads everything and says what is wrong with it. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<VerifyReport> {
         let _reading_files = self.session.write()?;
-        verify::verify(self.engine())
+        self.engine().verify()
     }
 
     /// Copies the database, as it is now, to the folder `target`, which must be empty or not there yet. Commits,
@@ -144,19 +140,19 @@ impl Database {
         mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<()> {
         let _copying = self.session.write()?;
-        backup::to_folder(self.engine(), self.session.folder(), target.as_ref(), &mut progress)
+        self.engine().backup(self.session.folder(), target.as_ref(), &mut progress)
     }
 
     /// Copies the database to a disk of the caller's, which must be empty.
     pub fn backup_on(&self, target: &dyn Disk, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<()> {
         let _copying = self.session.write()?;
-        self.engine().files.backup(target, &mut progress)
+        self.engine().native("backup")?.files.backup(target, &mut progress)
     }
 
     /// Figures since opening, as a JSON object.
     pub fn stats_json(&self) -> Result<String> {
         self.session.read()?;
-        Ok(stats::json(self.engine()))
+        Ok(self.engine().stats_json())
     }
 
     /// Opens the table `name` if it is there with this schema, order included, and makes it if it is not there.
@@ -165,7 +161,7 @@ impl Database {
         let _writing = self.session.write()?;
         let (table, lsn) = self.engine().make_table(name, schema)?;
         if !broken(Mutant::MakeNotWaitedFor) {
-            self.engine().files.wait_as_promised(lsn)?;
+            self.engine().wait_as_promised(lsn)?;
         }
         Ok(self.hand_out(table))
     }
@@ -191,21 +187,13 @@ impl Database {
     /// All tables, by name.
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         self.session.read()?;
-        let info = |table: Arc<TableFile>| TableInfo {
-            name: table.name().to_string(),
-            next_id: table.next_id(),
-            count: table.count(),
-            record_size: table.layout().record_size as u64,
-            slot_size: table.layout().slot_size as u64,
-        };
-        let tables = self.engine().tables()?;
-        memory::collect(tables.len(), tables.into_iter().map(info), "the list of all tables")
+        self.engine().tables()
     }
 
     /// All tables as they are now, to be read later.
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.session.read()?;
-        Ok(Snapshot::new(Arc::clone(&self.session)))
+        Snapshot::new(Arc::clone(&self.session))
     }
 
     /// An empty batch.
@@ -219,7 +207,7 @@ impl Database {
         &self.session
     }
 
-    fn hand_out(&self, table: Arc<TableFile>) -> Table {
+    fn hand_out(&self, table: Home) -> Table {
         Table::new(Arc::clone(&self.session), table)
     }
 

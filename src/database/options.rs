@@ -1,6 +1,10 @@
 //! How to open a database.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
+use crate::modules::{Cache, LruCache, MemoryStore, Store};
 use crate::os::{memory_limit, open_files_limit};
 use crate::pages::PageOptions;
 pub use crate::wal::Durability;
@@ -28,9 +32,104 @@ pub struct OpenOptions {
     /// Dirty memory at which writers wait for a checkpoint, in bytes. 0: a quarter of the memory that the process
     /// may use.
     pub dirty_hard: u64,
+    /// Where the records lie.
+    pub store: StoreChoice,
+    /// What remembers records nearer by.
+    pub cache: CacheChoice,
     /// Sizes that only the simulation changes.
     #[doc(hidden)]
     pub sizes: Sizes,
+}
+
+/// Where the records of a database lie.
+#[derive(Clone, Default)]
+pub enum StoreChoice {
+    /// In the database's folder, as this library keeps them.
+    #[default]
+    Native,
+    /// In memory, and nowhere else. The path is only a name.
+    Memory,
+    /// Where a module puts them. The path is only a name. What a store cannot do is `Unsupported`: snapshots, pins,
+    /// backups and, where it does not take batches as one, commits of more than one change.
+    Module(Arc<dyn Store>),
+}
+
+/// What remembers the records of a database nearer by. The native store needs nothing: it reads from memory already.
+#[derive(Clone, Default)]
+pub enum CacheChoice {
+    /// Nothing.
+    #[default]
+    None,
+    /// The records used last, in so many bytes.
+    Lru(u64),
+    /// A module.
+    Module(Arc<dyn Cache>),
+}
+
+impl StoreChoice {
+    /// The store, where it is not the native one.
+    pub(super) fn module(&self) -> Option<Arc<dyn Store>> {
+        match self {
+            StoreChoice::Native => None,
+            StoreChoice::Memory => Some(Arc::new(MemoryStore::new())),
+            StoreChoice::Module(store) => Some(Arc::clone(store)),
+        }
+    }
+}
+
+impl CacheChoice {
+    /// The cache, if there is one.
+    pub(super) fn module(&self) -> Option<Arc<dyn Cache>> {
+        match self {
+            CacheChoice::None => None,
+            CacheChoice::Lru(bytes) => Some(Arc::new(LruCache::new(*bytes))),
+            CacheChoice::Module(cache) => Some(Arc::clone(cache)),
+        }
+    }
+}
+
+impl PartialEq for StoreChoice {
+    fn eq(&self, other: &StoreChoice) -> bool {
+        match (self, other) {
+            (StoreChoice::Native, StoreChoice::Native) | (StoreChoice::Memory, StoreChoice::Memory) => true,
+            (StoreChoice::Module(one), StoreChoice::Module(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for CacheChoice {
+    fn eq(&self, other: &CacheChoice) -> bool {
+        match (self, other) {
+            (CacheChoice::None, CacheChoice::None) => true,
+            (CacheChoice::Lru(one), CacheChoice::Lru(other)) => one == other,
+            (CacheChoice::Module(one), CacheChoice::Module(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for StoreChoice {}
+impl Eq for CacheChoice {}
+
+impl fmt::Debug for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreChoice::Native => f.write_str("Native"),
+            StoreChoice::Memory => f.write_str("Memory"),
+            StoreChoice::Module(store) => write!(f, "Module({})", store.name()),
+        }
+    }
+}
+
+impl fmt::Debug for CacheChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CacheChoice::None => f.write_str("None"),
+            CacheChoice::Lru(bytes) => write!(f, "Lru({bytes})"),
+            CacheChoice::Module(cache) => write!(f, "Module({})", cache.name()),
+        }
+    }
 }
 
 /// The sizes of things inside. The simulation runs the real paths with small ones; a zero means the default.

@@ -19,7 +19,7 @@ use crate::table::{KIND_TABLE, Schema, TableFile, check_slot, is_live};
 use crate::wal::Durability;
 
 use super::Database;
-use super::engine::take_lock;
+use super::native::take_lock;
 use super::options::OpenOptions;
 
 /// What to take from a damaged database.
@@ -229,7 +229,7 @@ impl<'a> Salvage<'a> {
                         let what = format!("its name is that of a newer table, or none; it is called {other:?} now");
                         self.lose_file(image, Some(own), what);
                     }
-                    return Ok(Some(table));
+                    return Ok(Some(Arc::clone(table.file("salvage")?)));
                 }
                 Err(Error::Invalid(_)) => {}
                 Err(Error::TooLarge(what)) => {

@@ -61,6 +61,10 @@ impl Drop for Writing<'_> {
 impl Session {
     /// Opens the folder's engine, or shares the one that is open.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Arc<Session>> {
+        if options.store.module().is_some() {
+            let engine = || Engine::open_kept(options);
+            return Session::enter(Arc::default(), None, options, &path.display().to_string(), engine);
+        }
         let name = path.display();
         let disk =
             RealDisk::open(path, !options.must_exist && !options.read_only).map_err(|error| match error.kind() {
@@ -83,30 +87,33 @@ impl Session {
             return Err(Error::Unsupported(text.into()));
         }
         let folder = disk.identity();
-        Session::enter(entry_of(folder)?, Some(folder), options, Arc::new(disk))
+        let engine = || Engine::open(Arc::new(disk), options);
+        Session::enter(entry_of(folder)?, Some(folder), options, &name.to_string(), engine)
     }
 
     /// Opens an engine of its own on a disk.
     pub fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Arc<Session>> {
-        Session::enter(Arc::default(), None, options, disk)
+        let name = disk.describe();
+        Session::enter(Arc::default(), None, options, &name, || Engine::open(disk, options))
     }
 
     fn enter(
         shared: Arc<Mutex<Shared>>,
         folder: Option<FileIdentity>,
         options: &OpenOptions,
-        disk: Arc<dyn Disk>,
+        name: &str,
+        open: impl FnOnce() -> Result<Arc<Engine>>,
     ) -> Result<Arc<Session>> {
         let mark = ForkMark::new().map_err(|error| Error::io("prepare", "fork detection", &error))?;
         let mut entry = shared.lock();
         let engine = match &entry.engine {
             Some(engine) if Shared::same(&entry.options, options) => Arc::clone(engine),
             Some(_) => {
-                let text = format!("{} is open in this process with other options", disk.describe());
+                let text = format!("{name} is open in this process with other options");
                 return Err(Error::Busy(text.into()));
             }
             None => {
-                let engine = Engine::open(disk, options)?;
+                let engine = open()?;
                 entry.engine = Some(Arc::clone(&engine));
                 entry.options = options.clone();
                 engine
@@ -160,6 +167,8 @@ impl Session {
         if self.mark.forked() {
             return Err(self.refusal());
         }
+        // Closing would wait for the call that is here.
+        self.engine.refuse_inside()?;
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -179,7 +188,7 @@ impl Session {
     pub fn poison(&self, why: &str) {
         // A child has a copy of the engine, with locks in it that nobody releases any more.
         if !self.mark.forked() {
-            self.engine.files.poison(why);
+            self.engine.poison(why);
         }
     }
 

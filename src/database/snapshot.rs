@@ -8,6 +8,7 @@ use crate::table::TableFile;
 
 use super::Lsn;
 use super::engine::check_name;
+use super::home::Home;
 use super::session::Session;
 use super::table::Table;
 
@@ -24,9 +25,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(session: Arc<Session>) -> Snapshot {
-        let (cut, files) = session.engine().files.snapshot_of_all(ReaderKind::Snapshot);
-        Snapshot { session, cut: Arc::new(cut), files }
+    pub(super) fn new(session: Arc<Session>) -> Result<Snapshot> {
+        let (cut, files) = session.engine().native("snapshots")?.files.snapshot_of_all(ReaderKind::Snapshot);
+        Ok(Snapshot { session, cut: Arc::new(cut), files })
     }
 
     /// The table that was called `name` when the snapshot was taken. Every verb that reads answers as of then, `name`
@@ -42,7 +43,7 @@ impl Snapshot {
         if file.is_dropped() {
             Err(table.dropped())
         } else {
-            Ok(Table::new(Arc::clone(&self.session), Arc::new(table)))
+            Ok(Table::new(Arc::clone(&self.session), Home::File(Arc::new(table))))
         }
     }
 

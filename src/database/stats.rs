@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::engine::Engine;
+use super::native::NativeEngine;
 
 #[derive(Serialize)]
 struct Stats {
@@ -35,11 +35,13 @@ struct Stats {
     cache_hit_rate: Option<f64>,
     recovered_frames: u64,
     poisoned: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<serde_json::Value>,
 }
 
 /// All figures since opening. Sizes are in bytes, times in microseconds where the name does not say otherwise. Scans
 /// count as snapshots.
-pub fn json(engine: &Engine) -> String {
+pub fn json(engine: &NativeEngine) -> String {
     let figures = engine.files.figures();
     let options = engine.files.options();
     let mean = |total: u64, count: u64| if count == 0 { 0.0 } else { total as f64 / count as f64 };
@@ -74,6 +76,7 @@ pub fn json(engine: &Engine) -> String {
         cache_hit_rate: (touched > 0).then(|| figures.page_writes as f64 / touched as f64),
         recovered_frames: figures.recovered_frames,
         poisoned: engine.files.failure().map(|error| error.to_string()),
+        cache: engine.front.as_ref().and_then(|front| front.figures()).map(|figures| figures.json()),
     };
     serde_json::to_string(&stats).expect("figures are plain JSON")
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::table::{
-    JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema, TableFile, TableScan,
-};
+use crate::table::{JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema};
 
 use super::Database;
+use super::home::{Home, Scan};
 use super::pin::Pin;
 use super::session::{Session, Writing};
 
 /// How many records ahead `fetch_many` brings near.
 const FETCH_AHEAD: usize = 16;
+
+/// How many records `fetch_many` asks of a store at once.
+const FETCHED_AT_ONCE: usize = 4096;
 
 /// An open table. Works from every thread; clone it for another owner.
 ///
@@ -24,45 +26,49 @@ const FETCH_AHEAD: usize = 16;
 #[derive(Clone)]
 pub struct Table {
     session: Arc<Session>,
-    file: Arc<TableFile>,
+    home: Home,
 }
 
 impl Table {
-    pub(super) fn new(session: Arc<Session>, file: Arc<TableFile>) -> Table {
-        Table { session, file }
+    pub(super) fn new(session: Arc<Session>, home: Home) -> Table {
+        Table { session, home }
     }
 
     /// Its name now, or as of its snapshot.
     pub fn name(&self) -> String {
-        self.file.name().to_string()
+        self.home.form().name().to_string()
     }
 
     /// Names and types of its fields.
     pub fn schema(&self) -> &Schema {
-        self.file.schema()
+        self.home.form().schema()
     }
 
     /// Where everything of a record lies.
     pub fn layout(&self) -> &Layout {
-        self.file.layout()
+        self.home.form().layout()
     }
 
     /// How many records are there, saved and not deleted.
     pub fn count(&self) -> Result<u64> {
         self.read()?;
-        Ok(self.file.count())
+        self.home.count()
     }
 
     /// The id that the next save gets.
     pub fn next_id(&self) -> Result<RecordId> {
         self.read()?;
-        Ok(RecordId(self.file.next_id()))
+        Ok(RecordId(self.home.next_id()))
     }
 
     /// Saves a record; returns its id.
     pub fn save(&self, record: Record<'_>) -> Result<RecordId> {
         let _writing = self.write()?;
-        let (id, lsn) = self.file.save(|slot| self.file.encode(record, slot))?;
+        let encode = |slot: &mut [u8]| self.home.form().encode(record, slot);
+        let (id, lsn) = match &self.home {
+            Home::File(file) => file.save(encode)?,
+            home => home.save_many(1, |_, slot| encode(slot))?,
+        };
         self.wait(lsn)?;
         Ok(id)
     }
@@ -70,13 +76,13 @@ impl Table {
     /// Saves records in one commit. Their ids follow each other; returns the first (of none: the next id).
     pub fn save_many(&self, records: Records<'_>) -> Result<RecordId> {
         let _writing = self.write()?;
-        records.check(&self.file)?;
+        records.check(self.home.form())?;
         if records.count == 0 {
             return self.next_id();
         }
-        let (id, lsn) = self.file.save_many(records.count, |index, slot| {
-            let record = records.get(index, &self.file);
-            self.file.encode(record, slot).map_err(|error| in_item(index, error))
+        let (id, lsn) = self.home.save_many(records.count, |index, slot| {
+            let record = records.get(index, self.home.form());
+            self.home.form().encode(record, slot).map_err(|error| in_item(index, error))
         })?;
         self.wait(lsn)?;
         Ok(id)
@@ -85,7 +91,7 @@ impl Table {
     /// Saves a JSON object; returns its id. What it leaves out is null.
     pub fn save_json(&self, json: &str) -> Result<RecordId> {
         let _writing = self.write()?;
-        let (id, lsn) = self.file.save(|slot| self.file.encode_json(json, slot))?;
+        let (id, lsn) = self.home.save_many(1, |_, slot| self.home.form().encode_json(json, slot))?;
         self.wait(lsn)?;
         Ok(id)
     }
@@ -95,11 +101,11 @@ impl Table {
         let _writing = self.write()?;
         let slot_size = self.layout().slot_size;
         let mut slots = Vec::new();
-        let count = self.file.encode_json_many(json, &mut slots)?;
+        let count = self.home.form().encode_json_many(json, &mut slots)?;
         if count == 0 {
             return Ok((self.next_id()?, 0));
         }
-        let (id, lsn) = self.file.save_many(count, |index, slot| {
+        let (id, lsn) = self.home.save_many(count, |index, slot| {
             slot.copy_from_slice(&slots[index * slot_size..][..slot_size]);
             Ok(())
         })?;
@@ -112,7 +118,10 @@ impl Table {
     #[inline]
     pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
         self.read()?;
-        self.file.fetch(id, record)
+        match &self.home {
+            Home::File(file) => file.fetch(id, record),
+            home => home.fetch(id, record),
+        }
     }
 
     /// Copies many records; `statuses`, if given, is told the `diamond_status` of each. Does every item and returns
@@ -124,26 +133,45 @@ impl Table {
         mut statuses: Option<&mut [i32]>,
     ) -> Result<()> {
         self.read()?;
-        records.check(ids.len(), &self.file)?;
+        records.check(ids.len(), self.home.form())?;
         if statuses.as_ref().is_some_and(|statuses| statuses.len() < ids.len()) {
             return Err(Error::Invalid("there are fewer places for statuses than ids".into()));
         }
         let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
         let (record_size, nulls_size) = (self.layout().record_size, self.layout().nulls_size);
         let mut first = Ok(());
-        ids.iter().take(2 * FETCH_AHEAD).for_each(|id| self.file.prefetch(*id, false));
-        ids.iter().take(FETCH_AHEAD).for_each(|id| self.file.prefetch(*id, true));
+        if let Home::Kept(..) = self.home {
+            let slot_size = self.layout().slot_size;
+            let mut slots = memory::zeros(ids.len().min(FETCHED_AT_ONCE) * slot_size, "the records of this call")?;
+            for (part, ids) in ids.chunks(FETCHED_AT_ONCE).enumerate() {
+                let fetched = self.home.fetch_slots(ids, &mut slots)?;
+                for (at, fetched) in fetched.into_iter().enumerate() {
+                    let index = part * FETCHED_AT_ONCE + at;
+                    let bytes = &mut bytes[index * stride..][..record_size];
+                    let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
+                    let slot = &slots[at * slot_size..][..slot_size];
+                    let copied = fetched.and_then(|()| self.home.form().decode(slot, RecordMut { bytes, nulls }));
+                    if let Some(statuses) = &mut statuses {
+                        statuses[index] = copied.as_ref().map_or_else(Error::status, |()| 0);
+                    }
+                    first = first.and(copied);
+                }
+            }
+            return first;
+        }
+        ids.iter().take(2 * FETCH_AHEAD).for_each(|id| self.home.prefetch(*id, false));
+        ids.iter().take(FETCH_AHEAD).for_each(|id| self.home.prefetch(*id, true));
         for (index, id) in ids.iter().enumerate() {
             // The page's state has to be near before its bytes can be looked for.
             if let Some(later) = ids.get(index + 2 * FETCH_AHEAD) {
-                self.file.prefetch(*later, false);
+                self.home.prefetch(*later, false);
             }
             if let Some(next) = ids.get(index + FETCH_AHEAD) {
-                self.file.prefetch(*next, true);
+                self.home.prefetch(*next, true);
             }
             let bytes = &mut bytes[index * stride..][..record_size];
             let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
-            let fetched = self.file.fetch(*id, RecordMut { bytes, nulls });
+            let fetched = self.home.fetch(*id, RecordMut { bytes, nulls });
             if let Some(statuses) = &mut statuses {
                 statuses[index] = fetched.as_ref().map_or_else(Error::status, |()| 0);
             }
@@ -158,7 +186,7 @@ impl Table {
     pub fn fetch_json(&self, id: RecordId, style: JsonStyle) -> Result<String> {
         self.read()?;
         let mut json = String::new();
-        self.file.fetch_json(id, style, &mut json)?;
+        self.fetch_as_json(id, style, &mut json)?;
         Ok(json)
     }
 
@@ -183,7 +211,7 @@ impl Table {
             }
             json.push_str(if index == 0 { "" } else { "," });
             let start = json.len();
-            let fetched = self.read().and_then(|()| self.file.fetch_json(*id, style, &mut json));
+            let fetched = self.read().and_then(|()| self.fetch_as_json(*id, style, &mut json));
             if fetched.is_err() {
                 json.truncate(start);
                 json.push_str("null");
@@ -201,56 +229,57 @@ impl Table {
 
     /// Replaces a record.
     pub fn replace(&self, id: RecordId, record: Record<'_>) -> Result<()> {
-        self.replace_slot(id, |slot| self.file.encode(record, slot))
+        self.replace_slot(id, |slot| self.home.form().encode(record, slot))
     }
 
     /// Replaces a record if it still is `expected`, nulls included; else `Conflict`.
     pub fn replace_if(&self, id: RecordId, expected: Record<'_>, record: Record<'_>) -> Result<()> {
-        let pack = |slot: &mut [u8]| self.file.encode(expected, slot);
-        self.replace_slot_if(id, pack, |slot| self.file.encode(record, slot))
+        let pack = |slot: &mut [u8]| self.home.form().encode(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.home.form().encode(record, slot))
     }
 
     /// Replaces many records in one commit, all or none.
     pub fn replace_many(&self, ids: &[RecordId], records: Records<'_>) -> Result<()> {
-        self.file.check_writable()?;
+        self.home.check_writable()?;
         if records.count != ids.len() {
             return Err(different_counts(ids.len(), records.count));
         }
-        records.check(&self.file)?;
+        records.check(self.home.form())?;
         let mut slots = Vec::new();
         for index in 0..ids.len() {
-            let record = records.get(index, &self.file);
-            self.push_slot(&mut slots, |slot| self.file.encode(record, slot)).map_err(|error| in_item(index, error))?;
+            let record = records.get(index, self.home.form());
+            self.push_slot(&mut slots, |slot| self.home.form().encode(record, slot))
+                .map_err(|error| in_item(index, error))?;
         }
-        self.change_many(ids, &slots, 0)
+        self.change_many(ids, Some(&slots))
     }
 
     /// Replaces a record by a JSON object. What it leaves out becomes null.
     pub fn replace_json(&self, id: RecordId, json: &str) -> Result<()> {
-        self.replace_slot(id, |slot| self.file.encode_json(json, slot))
+        self.replace_slot(id, |slot| self.home.form().encode_json(json, slot))
     }
 
     /// Replaces a record by a JSON object if it still is `expected`; else `Conflict`.
     pub fn replace_if_json(&self, id: RecordId, expected: &str, json: &str) -> Result<()> {
-        let pack = |slot: &mut [u8]| self.file.encode_json(expected, slot);
-        self.replace_slot_if(id, pack, |slot| self.file.encode_json(json, slot))
+        let pack = |slot: &mut [u8]| self.home.form().encode_json(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.home.form().encode_json(json, slot))
     }
 
     /// Replaces many records by an array of JSON objects in one commit, all or none.
     pub fn replace_many_json(&self, ids: &[RecordId], json: &str) -> Result<()> {
-        self.file.check_writable()?;
+        self.home.check_writable()?;
         let mut slots = Vec::new();
-        let count = self.file.encode_json_many(json, &mut slots)?;
+        let count = self.home.form().encode_json_many(json, &mut slots)?;
         if count != ids.len() {
             return Err(different_counts(ids.len(), count));
         }
-        self.change_many(ids, &slots, 0)
+        self.change_many(ids, Some(&slots))
     }
 
     /// Deletes a record. Its id is not given again.
     pub fn delete(&self, id: RecordId) -> Result<()> {
         let _writing = self.write()?;
-        let lsn = self.file.delete(id, None)?;
+        let lsn = self.home.change(id, None, None)?;
         self.wait(lsn)
     }
 
@@ -258,25 +287,21 @@ impl Table {
     pub fn delete_if(&self, id: RecordId, expected: Record<'_>) -> Result<()> {
         let _writing = self.write()?;
         let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
-        self.file.encode(expected, &mut slot)?;
-        let lsn = self.file.delete(id, Some(&slot))?;
+        self.home.form().encode(expected, &mut slot)?;
+        let lsn = self.home.change(id, None, Some(&slot))?;
         self.wait(lsn)
     }
 
     /// Deletes many records in one commit, all or none.
     pub fn delete_many(&self, ids: &[RecordId]) -> Result<()> {
-        let mut slots = Vec::new();
-        for _ in ids {
-            self.push_slot(&mut slots, |_| Ok(()))?;
-        }
-        self.change_many(ids, &slots, -1)
+        self.change_many(ids, None)
     }
 
     /// Scans the table as of now, or as of its snapshot: the records that were committed before, whatever is written
-    /// meanwhile.
+    /// meanwhile. Over a store that is not the native one, it sees each record as it is when the scan comes to it.
     pub fn scan(&self, range: ScanRange) -> Result<Cursor> {
         self.read()?;
-        Ok(Cursor { session: Arc::clone(&self.session), scan: TableScan::new(&self.file, range)? })
+        Ok(Cursor { session: Arc::clone(&self.session), scan: self.home.scan(range)? })
     }
 
     /// Pins the table as of now, or as of its snapshot: all slots in one piece of memory. Makes a checkpoint and reads
@@ -285,11 +310,11 @@ impl Table {
         // Closing waits for it, so that the pin's own opening begins before this one ends.
         let _making = self.session.write()?;
         self.read()?;
-        Pin::new(&self.file, Database { session: self.session.share() })
+        Pin::new(self.home.file("pins")?, Database { session: self.session.share() })
     }
 
-    pub(super) fn file(&self) -> &Arc<TableFile> {
-        &self.file
+    pub(super) fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(super) fn belongs_to(&self, session: &Session) -> bool {
@@ -300,26 +325,26 @@ impl Table {
     #[inline]
     pub(crate) fn read(&self) -> Result<()> {
         self.session.read()?;
-        if self.file.file().is_dropped() { Err(self.file.dropped()) } else { Ok(()) }
+        self.home.check_there()
     }
 
     fn write(&self) -> Result<Writing<'_>> {
         let writing = self.session.write()?;
-        self.file.check_writable()?;
+        self.home.check_writable()?;
         Ok(writing)
     }
 
     fn wait(&self, lsn: u64) -> Result<()> {
-        self.file.files().wait_as_promised(lsn)
+        self.home.wait(lsn)
     }
 
     fn replace_slot(&self, id: RecordId, pack: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
         let _writing = self.write()?;
         // It comes near while the new record is packed and its frame is summed.
-        self.file.prefetch(id, true);
-        let lsn = self.file.with_slots(1, |slot| {
+        self.home.prefetch(id, true);
+        let lsn = self.home.form().with_slots(1, |slot| {
             pack(slot)?;
-            self.file.replace(id, slot, None)
+            self.home.change(id, Some(slot), None)
         })?;
         self.wait(lsn)
     }
@@ -331,11 +356,11 @@ impl Table {
         pack: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
         let _writing = self.write()?;
-        let lsn = self.file.with_slots(2, |slots| {
+        let lsn = self.home.form().with_slots(2, |slots| {
             let (expected, slot) = slots.split_at_mut(self.layout().slot_size);
             expect(expected)?;
             pack(slot)?;
-            self.file.replace(id, slot, Some(expected))
+            self.home.change(id, Some(slot), Some(expected))
         })?;
         self.wait(lsn)
     }
@@ -348,23 +373,19 @@ impl Table {
         pack(&mut slots[at..])
     }
 
-    /// Puts slots in the places of records that are there, in one commit.
-    fn change_many(&self, ids: &[RecordId], slots: &[u8], tally: i64) -> Result<()> {
+    fn fetch_as_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {
+        let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
+        self.home.fetch_slot(id, &mut slot)?;
+        self.home.form().decode_json(&slot, style, out)
+    }
+
+    /// Puts slots in the places of records that are there or, without slots, deletes them, in one commit.
+    fn change_many(&self, ids: &[RecordId], slots: Option<&[u8]>) -> Result<()> {
         let _writing = self.write()?;
-        if tally != 0 {
+        if slots.is_none() {
             refuse_twins(ids)?;
         }
-        let size = self.layout().slot_size;
-        for id in ids {
-            self.file.check_range(*id)?;
-        }
-        let edits = ids.iter().zip(slots.chunks_exact(size));
-        let edits = edits.map(|(id, slot)| self.file.write_edit(*id, slot, tally));
-        let edits = memory::collect(ids.len(), edits, "the records of this call")?;
-        match self.file.files().commit(&edits, |_, _| {}).map_err(|error| self.file.named(error))? {
-            crate::pages::Outcome::Done(lsn) => self.wait(lsn),
-            crate::pages::Outcome::Refused(index) => Err(self.file.deleted(ids[index])),
-        }
+        self.wait(self.home.change_many(ids, slots)?)
     }
 }
 
@@ -373,7 +394,7 @@ impl Table {
 /// While it is open, pages that are changed are kept in memory as they were; close it soon.
 pub struct Cursor {
     session: Arc<Session>,
-    scan: TableScan,
+    scan: Scan,
 }
 
 impl Cursor {
@@ -397,13 +418,12 @@ impl Cursor {
 
     /// Where everything of a record lies.
     pub fn layout(&self) -> &Layout {
-        self.scan.table().layout()
+        self.scan.layout()
     }
 
     fn read(&self) -> Result<()> {
         self.session.read()?;
-        let table = self.scan.table();
-        if table.file().is_dropped() { Err(table.dropped()) } else { Ok(()) }
+        self.scan.check_there()
     }
 }
 

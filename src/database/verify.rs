@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::modules::Controller;
 use crate::table::{ScanRange, TableFile, TableScan};
 
-use super::engine::Engine;
+use super::native::NativeEngine;
 
 /// Findings beyond this many are counted, not listed.
 const FINDING_COUNT_MAX: usize = 10_000;
@@ -56,7 +57,7 @@ impl VerifyReport {
 }
 
 /// Verifies every page's sum and every record of every table.
-pub fn verify(engine: &Engine) -> Result<VerifyReport> {
+pub fn verify(engine: &NativeEngine) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let root = engine.files.verify_root();
     report.take("MANIFEST", root)?;
@@ -84,6 +85,20 @@ pub fn verify(engine: &Engine) -> Result<VerifyReport> {
         }
         verify_records(&table, &mut report)?;
     }
+    Ok(report)
+}
+
+/// Reads every record of every table that a store has.
+pub fn verify_kept(controller: &Arc<Controller>) -> Result<VerifyReport> {
+    let mut report = VerifyReport { tables: controller.tables()?.len() as u64, ..VerifyReport::default() };
+    controller.verify(|name, found| {
+        report.records += 1;
+        match found {
+            None => Ok(()),
+            Some(Error::Corrupt(what) | Error::Module(what)) => report.add(name, what.into_owned()),
+            Some(error) => Err(error),
+        }
+    })?;
     Ok(report)
 }
 

@@ -150,6 +150,8 @@ unsafe fn read_options(call: &Call, options: *const diamond_options) -> Result<O
         interval_ms: given.interval_ms,
         dirty_soft: given.dirty_soft,
         dirty_hard: given.dirty_hard,
+        store: Default::default(),
+        cache: Default::default(),
         sizes: Default::default(),
     })
 }

@@ -16,6 +16,16 @@ pub fn xxh3(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
+/// The sum of bytes that lie in two places, under numbers that are no part of them.
+pub fn seal(numbers: [u64; 3], first: &[u8], second: &[u8]) -> u64 {
+    let mut head = [0; 24];
+    for (place, number) in head.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    let seal = xxhash_rust::xxh3::xxh3_64_with_seed(first, xxh3(&head));
+    xxhash_rust::xxh3::xxh3_64_with_seed(second, seal)
+}
+
 /// The sum of page `page` of file `file`.
 pub fn page_sum(file: u32, page: u64, bytes: &[u8]) -> u64 {
     if broken(Mutant::PageSumNotKeyed) {

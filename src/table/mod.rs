@@ -13,6 +13,7 @@
 //! of a cut: then it is one of many for its file, and nothing writes through it.
 
 mod field;
+mod form;
 mod json;
 mod layout;
 mod number;
@@ -23,23 +24,22 @@ mod scan;
 mod schema;
 mod timestamp;
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Take};
 use crate::memory;
-use crate::os::sync::{RwLock, thread_local};
 use crate::pages::{Edit, FileImage, Outcome, PagedFile, PagedFiles, Pin, ReaderKind, Snapshot};
 
 pub use field::{Field, FieldKind};
+pub use form::TableForm;
 pub use json::JsonStyle;
 pub use layout::Layout;
 pub use record::{Record, RecordMut};
 pub use scan::{ScanRange, TableScan};
 pub use schema::Schema;
 
-use record::{STATE_LIVE, decode_packed, encode_packed};
+use record::STATE_LIVE;
 pub(crate) use record::{check_slot, is_live};
 
 /// What the files of tables are to the floor below.
@@ -82,8 +82,7 @@ pub struct RecordsMut<'a> {
 pub struct TableFile {
     files: Arc<PagedFiles>,
     file: Arc<PagedFile>,
-    schema: Schema,
-    name: RwLock<Arc<str>>,
+    form: TableForm,
     slot_size: usize,
     /// A page has two to this power slots.
     page_shift: u32,
@@ -98,11 +97,6 @@ struct Cut {
     /// The file's length, in bytes.
     length: u64,
     tally: i64,
-}
-
-thread_local! {
-    /// A thread's slots under construction.
-    static SLOTS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl TableFile {
@@ -170,19 +164,19 @@ impl TableFile {
             return Err(damaged("it counts more records than there can be"));
         }
         let page_shift = (file.page_size / slot_size).ilog2();
-        let name = RwLock::new(name);
-        Ok(TableFile { files: Arc::clone(files), file, schema, name, slot_size, page_shift, cut })
+        let form = TableForm::new(name, schema);
+        Ok(TableFile { files: Arc::clone(files), file, form, slot_size, page_shift, cut })
     }
 
     /// The table's name now.
     pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.name.read())
+        self.form.name()
     }
 
     /// Gives the table another name. Under the lock of the names. Returns the LSN.
     pub fn rename(&self, name: &str) -> Result<u64> {
-        let lsn = self.files.describe_file(&self.file, TableFile::describe(name, &self.schema.to_json())?)?;
-        *self.name.write() = Arc::from(name);
+        let lsn = self.files.describe_file(&self.file, TableFile::describe(name, &self.schema().to_json())?)?;
+        self.form.set_name(name);
         Ok(lsn)
     }
 
@@ -198,12 +192,17 @@ impl TableFile {
 
     /// Names and types of the fields.
     pub fn schema(&self) -> &Schema {
-        &self.schema
+        self.form.schema()
+    }
+
+    /// The form of its records.
+    pub fn form(&self) -> &TableForm {
+        &self.form
     }
 
     /// Where everything of a record lies.
     pub fn layout(&self) -> &Layout {
-        self.schema.layout()
+        self.form.layout()
     }
 
     /// Records that are there.
@@ -248,30 +247,9 @@ impl TableFile {
         })
     }
 
-    /// Packs a record into a slot, which has `slot_size` bytes.
-    pub fn encode(&self, record: Record<'_>, slot: &mut [u8]) -> Result<()> {
-        // The name is looked up only where a message needs it.
-        encode_packed(self.layout(), "", record, slot)
-            .or_else(|_| encode_packed(self.layout(), &self.name(), record, slot))
-    }
-
-    /// Packs a record's JSON into a slot.
-    pub fn encode_json(&self, json: &str, slot: &mut [u8]) -> Result<()> {
-        json::encode_json(&self.schema, &self.name(), json, slot)
-    }
-
-    /// Packs an array of records into slots, one after the other. Returns how many.
-    pub fn encode_json_many(&self, json: &str, slots: &mut Vec<u8>) -> Result<usize> {
-        json::encode_json_many(&self.schema, &self.name(), json, |_, slot| {
-            memory::reserve(slots, slot.len(), "the records of this array")?;
-            slots.extend_from_slice(slot);
-            Ok(())
-        })
-    }
-
     /// Saves one record; returns its id and LSN.
     pub fn save(&self, encode: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<(RecordId, u64)> {
-        self.with_slots(1, |slots| {
+        self.form.with_slots(1, |slots| {
             encode(slots)?;
             self.append(slots)
         })
@@ -313,7 +291,7 @@ impl TableFile {
         };
         let size = count as u64 * self.slot_size as u64;
         if size < self.files.options().bulk_min {
-            return self.with_slots(count, |slots| {
+            return self.form.with_slots(count, |slots| {
                 pack(0, slots)?;
                 self.append(slots)
             });
@@ -330,7 +308,7 @@ impl TableFile {
     pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
         let layout = self.layout();
         if record.bytes.len() != layout.record_size {
-            return Err(self.wrong_size(record.bytes.len()));
+            return Err(self.form.wrong_size(record.bytes.len()));
         }
         let small = self.slot_size <= SLOT_ON_STACK;
         if self.cut.is_some() || !small || layout.state_offset < layout.record_size || record.nulls.is_some() {
@@ -364,11 +342,11 @@ impl TableFile {
             let mut slot = [0; SLOT_ON_STACK];
             let slot = &mut slot[..self.slot_size];
             self.fetch_slot(id, slot)?;
-            return decode_packed(self.layout(), "", slot, record).map_err(|_| self.wrong_nulls());
+            return self.form.decode(slot, record);
         }
         let mut slot = memory::zeros(self.slot_size, "a record")?;
         self.fetch_slot(id, &mut slot)?;
-        decode_packed(self.layout(), "", &slot, record).map_err(|_| self.wrong_nulls())
+        self.form.decode(&slot, record)
     }
 
     /// Copies a whole slot that holds a record.
@@ -384,13 +362,6 @@ impl TableFile {
         if is_live(self.layout(), slot) { Ok(()) } else { Err(self.deleted(id)) }
     }
 
-    /// A record as JSON.
-    pub fn fetch_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {
-        let mut slot = memory::zeros(self.slot_size, "a record")?;
-        self.fetch_slot(id, &mut slot)?;
-        json::decode_json(&self.schema, &slot, style, out)
-    }
-
     /// Replaces a record that is there, or, with `expected`, that still is so. Returns the LSN.
     pub fn replace(&self, id: RecordId, slot: &[u8], expected: Option<&[u8]>) -> Result<u64> {
         self.change(id, slot, expected, 0)
@@ -398,7 +369,7 @@ impl TableFile {
 
     /// Deletes a record that is there, or, with `expected`, that still is so. Returns the LSN.
     pub fn delete(&self, id: RecordId, expected: Option<&[u8]>) -> Result<u64> {
-        self.with_slots(1, |zeros| {
+        self.form.with_slots(1, |zeros| {
             zeros.fill(0);
             self.change(id, zeros, expected, -1)
         })
@@ -414,7 +385,7 @@ impl TableFile {
         match outcome.map_err(|error| self.named(error))? {
             Outcome::Done(lsn) => Ok(lsn),
             Outcome::Refused(0) => Err(self.deleted(id)),
-            Outcome::Refused(_) => Err(self.changed(id)),
+            Outcome::Refused(_) => Err(self.form.changed(id)),
         }
     }
 
@@ -442,12 +413,7 @@ impl TableFile {
     /// The error for an id that was never given.
     #[cold]
     pub fn out_of_range(&self, id: RecordId) -> Error {
-        let (name, next) = (self.name(), self.next_id());
-        let text = match next {
-            0 => format!("no record {} in table {name}: the table is empty", id.0),
-            _ => format!("no record {} in table {name}: its ids go from 0 to {}", id.0, next - 1),
-        };
-        Error::OutOfRange(text.into())
+        self.form.out_of_range(id, self.next_id())
     }
 
     /// The error for a record that was deleted.
@@ -456,17 +422,17 @@ impl TableFile {
         if self.file.is_dropped() {
             return self.dropped();
         }
-        Error::NotFound(format!("record {} of table {} was deleted", id.0, self.name()).into())
+        self.form.deleted(id)
     }
 
     /// The error for a table that was dropped.
     #[cold]
     pub fn dropped(&self) -> Error {
+        if self.cut.is_none() {
+            return self.form.dropped();
+        }
         let name = self.name();
-        let text = match self.cut {
-            None => format!("table {name} was dropped"),
-            Some(_) => format!("table {name} was dropped since the snapshot was taken, and its pages are gone"),
-        };
+        let text = format!("table {name} was dropped since the snapshot was taken, and its pages are gone");
         Error::NotFound(text.into())
     }
 
@@ -481,25 +447,6 @@ impl TableFile {
         if matches!(error, Error::NotFound(_)) && self.file.is_dropped() { self.dropped() } else { error }
     }
 
-    /// The error for a record that is not what it was expected to be.
-    #[cold]
-    pub fn changed(&self, id: RecordId) -> Error {
-        let text = format!("record {} of table {} is no longer what was expected; read it again", id.0, self.name());
-        Error::Conflict(text.into())
-    }
-
-    #[cold]
-    fn wrong_size(&self, given: usize) -> Error {
-        let (name, right) = (self.name(), self.layout().record_size);
-        Error::Invalid(format!("a record of table {name} has {right} bytes, not {given}").into())
-    }
-
-    #[cold]
-    fn wrong_nulls(&self) -> Error {
-        let (name, right) = (self.name(), self.layout().nulls_size);
-        Error::Invalid(format!("the null bitmap of a record of table {name} has {right} bytes").into())
-    }
-
     #[inline]
     fn place(&self, id: RecordId) -> (u64, usize) {
         let in_page = id.0 & ((1 << self.page_shift) - 1);
@@ -508,24 +455,6 @@ impl TableFile {
 
     fn offset(&self, id: RecordId) -> u64 {
         id.0 * self.slot_size as u64
-    }
-
-    /// Lends a buffer for `count` slots, with unspecified bytes.
-    pub fn with_slots<T>(&self, count: usize, act: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<T> {
-        let refused = || Error::NoMemory(format!("no memory for {count} records of table {}", self.name()).into());
-        let size = count.checked_mul(self.slot_size).ok_or_else(refused)?;
-        // A destructor of this thread may call us when the buffer is gone: then a new one serves.
-        let mut buffer = SLOTS.try_with(Cell::take).unwrap_or_default();
-        if buffer.len() < size {
-            buffer.try_reserve(size - buffer.len()).map_err(|_| refused())?;
-            buffer.resize(size, 0);
-        }
-        let result = act(&mut buffer[..size]);
-        // One large batch must not keep its memory for the life of the thread.
-        if buffer.len() <= 1 << 20 {
-            let _ = SLOTS.try_with(|slots| slots.set(buffer));
-        }
-        result
     }
 }
 

@@ -8,7 +8,7 @@ use crate::pages::ReaderKind;
 
 use super::json::{JsonStyle, decode_json};
 use super::record::{RecordMut, decode_packed, is_live};
-use super::{Cut, RecordId, RecordsMut, TableFile};
+use super::{Cut, RecordId, RecordsMut, TableFile, TableForm};
 
 /// Which ids a scan covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl TableScan {
     /// Copies the next record; `None` at the end.
     pub fn next(&mut self, record: RecordMut<'_>) -> Result<Option<RecordId>> {
         if record.bytes.len() != self.table.layout().record_size {
-            return Err(self.table.wrong_size(record.bytes.len()));
+            return Err(self.table.form().wrong_size(record.bytes.len()));
         }
         self.retracing(|scan| {
             let Some((id, at)) = scan.advance()? else { return Ok(None) };
@@ -84,7 +84,7 @@ impl TableScan {
     /// Copies as many records as `ids` has places; returns how many there were.
     pub fn next_many(&mut self, ids: &mut [RecordId], records: RecordsMut<'_>) -> Result<usize> {
         let (record_size, nulls_size) = (self.table.layout().record_size, self.table.layout().nulls_size);
-        records.check(ids.len(), &self.table)?;
+        records.check(ids.len(), self.table.form())?;
         let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
         self.retracing(|scan| {
             for (index, place) in ids.iter_mut().enumerate() {
@@ -170,7 +170,7 @@ impl TableScan {
 
 impl RecordsMut<'_> {
     /// Refuses memory that does not hold `count` records.
-    pub(crate) fn check(&self, count: usize, table: &TableFile) -> Result<()> {
+    pub(crate) fn check(&self, count: usize, table: &TableForm) -> Result<()> {
         let layout = table.layout();
         check_room("records", &table.name(), count, self.bytes.len(), self.stride, layout.record_size)?;
         match &self.nulls {
@@ -184,7 +184,7 @@ impl RecordsMut<'_> {
 
 impl super::Records<'_> {
     /// Refuses memory that does not hold what it should.
-    pub(crate) fn check(&self, table: &TableFile) -> Result<()> {
+    pub(crate) fn check(&self, table: &TableForm) -> Result<()> {
         let layout = table.layout();
         check_room("records", &table.name(), self.count, self.bytes.len(), self.stride, layout.record_size)?;
         match &self.nulls {
@@ -196,7 +196,7 @@ impl super::Records<'_> {
     }
 
     /// One of the records. After `check`.
-    pub(crate) fn get(&self, index: usize, table: &TableFile) -> super::Record<'_> {
+    pub(crate) fn get(&self, index: usize, table: &TableForm) -> super::Record<'_> {
         let layout = table.layout();
         super::Record {
             bytes: &self.bytes[index * self.stride..][..layout.record_size],

@@ -11,6 +11,7 @@ pub mod failing;
 pub mod history;
 pub mod model;
 pub mod oracle;
+pub mod random;
 pub mod script;
 pub mod watched;
 pub mod workloads;
