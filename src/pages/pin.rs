@@ -95,6 +95,11 @@ impl PagedFiles {
 
     /// Maps the file, lays what it lacks, and registers the pin. Under the lock of checkpoints (rule 1).
     fn make_pin(self: &Arc<PagedFiles>, snapshot: &Snapshot, file: &Arc<PagedFile>, length: u64) -> Result<Pin> {
+        if file.is_dropped() {
+            // Its frames may be freed, and then the data file shows what an older checkpoint wrote. After a drop from
+            // here on they stay until the next checkpoint.
+            return Err(Error::NotFound("the table was dropped".into()));
+        }
         let count = file.pages_of(length);
         let on_disk = file.disk_pages.load(Ordering::Acquire).min(count);
         let (mut memory, mapped) = map(file, on_disk, count)?;

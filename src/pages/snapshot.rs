@@ -174,9 +174,9 @@ mod tests {
     use crate::os::RealDisk;
     use crate::wal::{Durability, WalOptions};
 
-    #[test]
-    fn a_page_of_a_dropped_file_is_not_read_as_an_older_checkpoint_left_it() {
-        let folder = std::env::temp_dir().join(format!("diamonddb_dropped_{}", std::process::id()));
+    /// Files in a new folder with this name, without threads of their own.
+    fn files_in(name: &str) -> (std::path::PathBuf, Arc<PagedFiles>) {
+        let folder = std::env::temp_dir().join(format!("diamonddb_{name}_{}", std::process::id()));
         let disk = Arc::new(RealDisk::open(&folder, true).expect("a folder can be made"));
         NewDatabase::make(&*disk).expect("an empty folder");
         let (durability, size) = (Durability::Os, 1 << 20);
@@ -197,7 +197,12 @@ mod tests {
             open_files: 16,
             no_threads: true,
         };
-        let files = PagedFiles::open(disk, options).expect("a database");
+        (folder, PagedFiles::open(disk, options).expect("a database"))
+    }
+
+    #[test]
+    fn a_page_of_a_dropped_file_is_not_read_as_an_older_checkpoint_left_it() {
+        let (folder, files) = files_in("dropped");
         let (file, _) = files.create_file(1, 512, Arc::default()).expect("a file");
         let write = |edit| files.commit(&[edit], |_, _| {}).expect("a commit");
         write(Edit::Append { file: &file, bytes: &[1; 512], tally: 0 });
@@ -212,6 +217,25 @@ mod tests {
         files.drop_file(&file).expect("a drop");
         files.checkpoint().expect("a checkpoint");
         assert!(matches!(snapshot.read(&file, 0, 0, &mut out), Err(Error::NotFound(_))), "it read {out:?}");
+        std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
+
+    #[test]
+    fn a_file_that_is_dropped_before_it_is_pinned_is_not_shown_as_an_older_checkpoint_left_it() {
+        let (folder, files) = files_in("dropped_and_pinned");
+        let (file, _) = files.create_file(1, 512, Arc::default()).expect("a file");
+        let write = |edit| files.commit(&[edit], |_, _| {}).expect("a commit");
+        write(Edit::Append { file: &file, bytes: &[1; 512], tally: 0 });
+        files.checkpoint().expect("a checkpoint");
+        write(Edit::Write { file: &file, offset: 0, bytes: &[2; 512], given: None, tally: 0 });
+
+        // The drop comes between the cut of the pin and its checkpoint.
+        let snapshot = files.snapshot(ReaderKind::Pin, || {});
+        files.drop_file(&file).expect("a drop");
+        match files.pin(&snapshot, &file, 512) {
+            Err(error) => assert!(matches!(error, Error::NotFound(_)), "{error}"),
+            Ok(pin) => panic!("it shows {}, and the commits before it left 2", pin.bytes()[0]),
+        }
         std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }
