@@ -137,6 +137,29 @@ fn whichever_call_fails_the_promises_are_kept() {
     assert_eq!(broken.into_inner(), 0, "promises were broken; see above");
 }
 
+/// The pages of a table lie in one file with what is appended to it in bulk: of those who sync it, one hears of errors.
+#[test]
+fn a_checkpoint_beside_a_bulk_append_that_could_not_be_synced_loses_nothing() {
+    let seed = 0xFA12;
+    let mut failed = 0;
+    for (inside, call) in (0..6).flat_map(|inside| (0..30).map(move |call| (inside, call))) {
+        let mut run = Run::new(&small_sizes(Durability::Sync), SimulatedDisk::new(seed));
+        run.open().expect("an empty folder opens");
+        let changes = (0..12).map(|id| replace("a", id));
+        let steps = [make("a"), save_many("a", 12), Step::Checkpoint].into_iter().chain(changes);
+        steps.for_each(|step| run.step(&step).expect("nothing fails yet"));
+        let at = run.disk.calls() + call;
+        run.disk.fail(Failure { at, kind: FailKind::LostSync, from_then_on: false });
+        let _ = run.step(&during(inside, [save_many("a", 40)]));
+        if run.disk.failed_calls() > 0 {
+            failed += 1;
+            let place = Place { durability: Durability::Sync, at, kind: FailKind::LostSync, lasting: false };
+            end(run, seed, place);
+        }
+    }
+    assert!(failed > 50, "of a checkpoint's calls, {failed} are syncs");
+}
+
 /// How many calls the script makes of its disks if all goes well.
 fn calls_without_failure(seed: u64, durability: Durability, kind: FailKind) -> u64 {
     let mut run = Run::new(&small_sizes(durability), SimulatedDisk::new(seed));

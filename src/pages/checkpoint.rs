@@ -190,6 +190,11 @@ impl PagedFiles {
         if broken(Mutant::SegmentsFreedBeforeManifest) {
             self.wal.recycle(work.cut.segment)?;
         }
+        if self.wal.failure().is_some() {
+            // A bulk append, or a writer who synced the crowd, may have heard of what befell the pages written here:
+            // the system tells one of those who sync a file, and the next that all is well.
+            return Err(self.wal.poisoned());
+        }
 
         let changed = self.root.advance(|manifest| {
             manifest.clean = false;
