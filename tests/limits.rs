@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use diamonddb::{Database, Durability, Error, OpenOptions, RecordId};
+use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table};
 use kit::writer::{self, THREADS, Writer, steps_found};
 use kit::{Folder, numbers, save, save_many};
 
@@ -66,6 +66,7 @@ fn the_part_that_runs_apart() {
         "disk_filled" => disk_filled(&folder),
         "file_size" => file_size(&folder),
         "descriptors" => descriptors(&folder),
+        "many_tables" => many_tables(&folder),
         "memory" => memory(&folder),
         "read_only" => read_only(&folder),
         other => panic!("there is no part {other}"),
@@ -91,6 +92,11 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_signal() {
 #[test]
 fn few_descriptors_are_enough_or_an_error() {
     apart("descriptors", false);
+}
+
+#[test]
+fn a_checkpoint_of_more_tables_than_there_are_descriptors_goes_through() {
+    apart("many_tables", false);
 }
 
 #[test]
@@ -315,6 +321,29 @@ fn descriptors(folder: &Path) {
     }
     println!("it worked with {worked} of 16 limits");
     assert!(worked > 3, "40 tables need no descriptor each");
+}
+
+/// Every table has two files, and all of them wait for the same checkpoint.
+fn many_tables(folder: &Path) {
+    limit(libc::RLIMIT_NOFILE, 128);
+    for (first, second) in [(64, 0), (200, 31), (200, 64)] {
+        let path = folder.join(format!("db {first} {second}"));
+        let options = OpenOptions { durability: Durability::Os, no_threads: true, ..OpenOptions::default() };
+        let db = Database::open(&path, &options).unwrap();
+        let made = |name: String| {
+            let table = numbers(&db, &name);
+            save_many(&table, 0..3).unwrap();
+            table
+        };
+        let tables: Vec<Table> = (0..first).map(|number| made(format!("first {number}"))).collect();
+        db.checkpoint().unwrap();
+        (0..second).for_each(|number| drop(made(format!("second {number}"))));
+        tables.iter().for_each(|table| kit::replace(table, RecordId(1), 7).unwrap());
+        db.checkpoint().unwrap();
+        db.close().unwrap();
+        let db = Database::open(&path, &options).unwrap();
+        assert_eq!(db.verify().unwrap().findings, []);
+    }
 }
 
 fn memory(folder: &Path) {

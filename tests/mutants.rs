@@ -6,7 +6,7 @@
 //!
 //! The table of mutants and catchers is printed as the README shows it. `DIAMOND_MUTANT` runs those mutants alone
 //! whose names it holds (with commas between), and `DIAMOND_STATES` changes how many states are looked at before a
-//! mutant counts as not caught (8,000 if not given).
+//! mutant counts as not caught (20,000 if not given).
 #![cfg(feature = "simulation")]
 
 mod kit;
@@ -116,7 +116,7 @@ const NO_RECOVERY: Effort =
 
 #[test]
 fn every_step_that_is_broken_is_noticed() {
-    let count = number_from_env("DIAMOND_STATES", 8000);
+    let count = number_from_env("DIAMOND_STATES", 20_000);
     let only = std::env::var("DIAMOND_MUTANT").unwrap_or_default();
     let is_wanted = |mutant: &Mutant| only.is_empty() || only.split(',').any(|name| name == format!("{mutant:?}"));
     let mutants: Vec<Mutant> = Mutant::ALL.iter().copied().filter(is_wanted).collect();

@@ -167,16 +167,13 @@ impl PagedFiles {
         }
         // An empty list is logged as well: the first block of the new segment must be on disk before a manifest
         // names it.
-        let mut written = BTreeMap::new();
         loop {
-            self.write_chunk(work, &mut written)?;
+            self.write_chunk(work)?;
             if work.logged == work.pages.len() {
                 break;
             }
             // A written file stays open until it is synced, so not too many may be.
-            if written.len() > self.options.open_files / 2 {
-                self.sync_files(std::mem::take(&mut written).into_values())?;
-            }
+            self.sync_crowd()?;
         }
         if !broken(Mutant::ManifestBeforeData) {
             self.sync_files(work.files.values().cloned())?;
@@ -233,7 +230,7 @@ impl PagedFiles {
     }
 
     /// Takes, logs and writes the next pages.
-    fn write_chunk(&self, work: &mut Work, written: &mut BTreeMap<FileId, Arc<PagedFile>>) -> Result<()> {
+    fn write_chunk(&self, work: &mut Work) -> Result<()> {
         let rest = &work.pages[work.logged..];
         let pages = &rest[..self.pages_in_chunk(rest, &work.files)];
         let mut runs: Vec<PageRun> = Vec::new();
@@ -244,7 +241,6 @@ impl PagedFiles {
             if !follows {
                 // Opening may fail without harm as long as nothing of this chunk is logged.
                 let writer = file.writer()?;
-                written.insert(file.id, Arc::clone(file));
                 let (full, first) = (work.full_pages[&file.id], key.page);
                 memory::reserve(&mut runs, 1, WRITES)?;
                 runs.push(PageRun { writer, first, full, bytes: Vec::new(), sums: Vec::new() });
@@ -282,7 +278,7 @@ impl PagedFiles {
         Ok(())
     }
 
-    fn sync_files(&self, files: impl Iterator<Item = Arc<PagedFile>>) -> Result<()> {
+    fn sync_files(&self, files: impl IntoIterator<Item = Arc<PagedFile>>) -> Result<()> {
         for file in files {
             let synced = heard_unless(Mutant::DataSyncErrorIgnored, file.sync());
             synced.map_err(|error| self.broken("sync", &file.id.name(), &error))?;
@@ -292,10 +288,7 @@ impl PagedFiles {
 
     /// Syncs what is written where too many files are open, so that they can be closed.
     pub(super) fn sync_crowd(&self) -> Result<()> {
-        for file in self.shared.descriptors.crowd() {
-            file.sync().map_err(|error| self.broken("sync", &file.id.name(), &error))?;
-        }
-        Ok(())
+        self.sync_files(self.shared.descriptors.crowd())
     }
 
     /// Appends a page's image as of the cut to `out`.
