@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::{Database, Durability, Error, OpenOptions, Record, RecordId, Sizes};
-use kit::meddler::{ManifestUnsynced, Meddler, SumsLost};
+use kit::meddler::{ManifestUnsynced, Meddler, OpenFiles, SumsLost};
 use kit::{Folder, assert_error, numbers, replace, save, save_many, scanned, simulated};
 
 #[test]
@@ -234,4 +234,20 @@ fn a_bulk_append_that_fills_no_page_survives_although_its_data_file_does_not() {
     let recovered = Database::open_on(point.state(&point.choice(false)), &options).unwrap();
     assert_eq!(scanned(&recovered.table("numbers").unwrap()).unwrap(), [(0, 0), (1, 1)]);
     assert_eq!(recovered.verify().unwrap().findings, []);
+}
+
+#[test]
+fn recovery_opens_no_more_files_at_once_than_writing_did() {
+    let options = simulated(Durability::Sync);
+    let [written, recovered] = [const { OpenFiles::new() }; 2].map(Arc::new);
+    let disk = SimulatedDisk::new(9);
+    let db = Database::open_on(Meddler::new(disk.clone(), written.clone()), &options).unwrap();
+    for number in 0..100 {
+        save_many(&numbers(&db, &number.to_string()), 0..1000).unwrap();
+    }
+    let again = Database::open_on(Meddler::new(disk.kill(), recovered.clone()), &options).unwrap();
+    assert_eq!(scanned(&again.table("99").unwrap()).unwrap().len(), 1000);
+    assert_eq!(again.verify().unwrap().findings, []);
+    let (written, recovered) = (written.most(), recovered.most());
+    assert!(recovered <= written + 4, "{recovered} files were open at once, and {written} before");
 }

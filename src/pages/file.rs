@@ -560,11 +560,14 @@ impl PagedFile {
         if self.handles.lock().made {
             return Ok(());
         }
+        self.shared.descriptors.reserve()?;
         let sums = self.make(Contents::Sums)?;
         let mut handles = self.handles.lock();
         handles.sums = Some(sums);
         handles.made = true;
         handles.written += 1;
+        drop(handles);
+        self.shared.descriptors.touch(&self.me);
         Ok(())
     }
 

@@ -428,6 +428,7 @@ impl Replaying<'_> {
             Redo::Adopt { sums: [], .. } => {}
             Redo::Adopt { first, sums, .. } => {
                 if !self.files.options.read_only {
+                    self.files.sync_crowd()?;
                     file.recover_made()?;
                 }
                 file.adopt(first, sums);

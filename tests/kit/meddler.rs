@@ -31,6 +31,9 @@ pub enum Call {
 pub trait Hook: Send + Sync + 'static {
     fn before(&self, call: Call, name: &str) -> io::Result<()>;
 
+    /// A file was closed.
+    fn closed(&self, _name: &str) {}
+
     /// True if a write to this file is to be lost, though it is said to be done.
     fn loses(&self, _name: &str) -> bool {
         false
@@ -95,6 +98,12 @@ struct MeddledFile {
     name: String,
     file: Arc<dyn DiskFile>,
     hook: Arc<dyn Hook>,
+}
+
+impl Drop for MeddledFile {
+    fn drop(&mut self) {
+        self.hook.closed(&self.name);
+    }
 }
 
 impl DiskFile for MeddledFile {
@@ -209,6 +218,39 @@ impl Hook for Full {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         Ok(())
+    }
+}
+
+/// Counts the open files of pages and sums, and keeps the highest count.
+pub struct OpenFiles {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl OpenFiles {
+    pub const fn new() -> OpenFiles {
+        OpenFiles { now: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+    }
+
+    /// How many were open at once.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+impl Hook for OpenFiles {
+    fn before(&self, call: Call, name: &str) -> io::Result<()> {
+        if matches!(call, Call::Open(_)) && name.starts_with("data/") {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn closed(&self, name: &str) {
+        if name.starts_with("data/") {
+            self.now.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
