@@ -125,3 +125,30 @@ fn on_a_full_disk_a_writer_at_the_memory_limit_hears_of_it_and_does_not_wait() {
     (0..48_000).for_each(|id| replace(&table, RecordId(id), 2).unwrap());
     assert!(scanned(&table).unwrap().iter().all(|(_, value)| *value == 2));
 }
+
+#[test]
+fn on_a_full_disk_a_checkpoint_begins_a_segment_that_has_room_for_all_sums() {
+    let mut options = simulated(Durability::Sync);
+    options.dirty_soft = 1 << 20;
+    options.dirty_hard = 2 << 20;
+    options.sizes.wal_soft = 1 << 30;
+    // However many pages had been dirty, and so however large segments are, when few or many more become so.
+    for (first, then) in
+        (100..1000).step_by(100).flat_map(|first| (100..1000).step_by(50).map(move |then| (first, then)))
+    {
+        let (disk, full) = (SimulatedDisk::new(8), Arc::new(Full::default()));
+        let db = Database::open_on(Meddler::new(disk, full.clone()), &options).unwrap();
+        let table = numbers(&db, "numbers");
+        for _ in 0..16 {
+            save_many(&table, 0..1000).unwrap();
+            db.checkpoint().unwrap();
+        }
+        // A page has sixteen records.
+        let replace_one_a_page = |count| (0..count).for_each(|page| replace(&table, RecordId(page * 16), 1).unwrap());
+        replace_one_a_page(first);
+        db.checkpoint().unwrap();
+        replace_one_a_page(then);
+        full.0.store(true, Ordering::SeqCst);
+        db.checkpoint().unwrap_or_else(|error| panic!("{first} pages, then {then}: {error}"));
+    }
+}

@@ -271,11 +271,13 @@ fn on_a_disk_that_fills(count: usize) -> (Arc<Full>, Database, Table) {
 }
 
 fn a_checkpoint_needs_no_new_room() {
-    let (full, _db, table) = on_a_disk_that_fills(1000);
+    let (full, db, table) = on_a_disk_that_fills(1000);
+    let replace = |count| (0..count).for_each(|value| kit::replace(&table, RecordId(1), value).unwrap());
+    // So many segments that, when they are used again, one follows another before the next checkpoint.
+    replace(500);
+    db.checkpoint().unwrap();
     full.0.store(true, Ordering::SeqCst);
-    for value in 0..3000 {
-        kit::replace(&table, RecordId(1), value).unwrap();
-    }
+    replace(3000);
 }
 
 fn the_sums_of_all_dirty_pages_have_their_room() {

@@ -351,8 +351,10 @@ impl Wal {
                 drop(state);
                 return self.reserve_buffer(space);
             }
+            // A frame that begins a segment needs another behind it.
+            let count = if space + sums + state.sums_space <= state.remaining() { 1 } else { 2 };
             drop(state);
-            self.supply_segments(space + sums, 2)?;
+            self.supply_segments(space + sums, count)?;
         }
     }
 
@@ -757,8 +759,8 @@ impl Wal {
             let wanted = {
                 let mut state = self.state.lock();
                 let wanted = space + state.sums_space;
-                let fits = |next: &Segment| next.usable() >= wanted;
-                if state.ready.front().is_none_or(fits) {
+                let fit = |ready: &VecDeque<Segment>| ready.iter().take(count).all(|next| next.usable() >= wanted);
+                if fit(&state.ready) {
                     state.ready.append(&mut fresh);
                 } else if fresh.len() >= count {
                     // Those that are too small for what is to come stayed until now, since a checkpoint under way may
@@ -766,7 +768,7 @@ impl Wal {
                     std::mem::swap(&mut state.ready, &mut fresh);
                     supply.set_aside(&mut fresh);
                 }
-                if state.ready.len() >= count && state.ready.front().is_none_or(fits) {
+                if state.ready.len() >= count && fit(&state.ready) {
                     return Ok(());
                 }
                 wanted
@@ -939,14 +941,16 @@ impl State {
         self.current.as_ref().map_or(0, |segment| segment.capacity.saturating_sub(self.position + END_SPACE))
     }
 
-    /// Rule 5: true if a frame fits so that the sums of all dirty pages still do, and that a segment is left for
-    /// the next checkpoint.
+    /// Rule 5: true if a frame fits so that the sums of all dirty pages still do, in the open segment or in the one
+    /// behind it, and also in the one that the next checkpoint begins.
     fn admits(&self, space: u64, sums: u64) -> bool {
-        let all = space + sums + self.sums_space;
-        let least = if broken(Mutant::LastSegmentTaken) { 1 } else { 2 };
-        self.current.is_some()
-            && (all <= self.remaining()
-                || self.ready.len() >= least && self.ready.front().is_some_and(|next| all <= next.usable()))
+        let sums = sums + self.sums_space;
+        let has_room = |ahead: usize, size: u64| self.ready.get(ahead).is_some_and(|next| size <= next.usable());
+        // A checkpoint that has just taken the last one that was ready gives back those before it.
+        let comes_back = || self.ready.is_empty() && self.past.iter().any(|past| sums <= past.usable());
+        let fits_here = space + sums <= self.remaining() && (has_room(0, sums) || comes_back());
+        let fits_behind = has_room(0, space + sums) && (has_room(1, sums) || broken(Mutant::LastSegmentTaken));
+        self.current.is_some() && (fits_here || fits_behind)
     }
 }
 

@@ -12,8 +12,8 @@
 //! 3. One leader at a time writes and syncs, holding no lock; every member of its group gets its result.
 //! 4. After a failed write or sync nothing is ever written again (`failed` is set for good).
 //! 5. A commit goes into a new segment only where one more is ready for the next checkpoint, and room for the sums
-//!    of all dirty pages is kept in the open segment or in the one behind it: a full disk does not keep a checkpoint
-//!    from making room.
+//!    of all dirty pages is kept in the open segment or in the one behind it, and in the one that the next checkpoint
+//!    begins: a full disk does not keep a checkpoint from making room.
 
 mod commit;
 pub mod frame;
