@@ -539,6 +539,22 @@ fn a_dropped_table_is_gone_and_its_name_is_free() {
 }
 
 #[test]
+#[cfg(feature = "simulation")]
+fn a_fetch_in_whose_midst_its_table_is_dropped_names_it() {
+    let (_folder, db) = database();
+    let db = std::sync::Arc::new(db);
+    let fetch_packed = |table: &Table| fetch(table, RecordId(0)).map(drop);
+    let fetch_json = |table: &Table| json(table, RecordId(0)).map(drop);
+    for fetch in [fetch_packed, fetch_json] {
+        let table = numbers(&db, "numbers");
+        save(&table, 1).unwrap();
+        let other = std::sync::Arc::clone(&db);
+        diamonddb::mutant::interrupt_next_read(move || other.drop_table("numbers").unwrap());
+        assert_error(fetch(&table), Error::NotFound, &["numbers", "dropped"]);
+    }
+}
+
+#[test]
 fn a_renamed_table_keeps_its_records_and_its_handles() {
     let (folder, db) = database();
     let (one, _two) = (numbers(&db, "one"), numbers(&db, "two"));

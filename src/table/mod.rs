@@ -320,7 +320,8 @@ impl TableFile {
         let (page, at) = self.place(id);
         // The state lies behind the record: the record goes straight into the caller's memory.
         let mut state = [0];
-        self.file.read(page, at, record.bytes, Some((at + layout.state_offset, &mut state)))?;
+        let state_place = Some((at + layout.state_offset, &mut state[..]));
+        self.file.read(page, at, record.bytes, state_place).map_err(|error| self.named(error))?;
         if state[0] == STATE_LIVE {
             return Ok(());
         }
@@ -355,10 +356,11 @@ impl TableFile {
             return Err(self.out_of_range(id));
         }
         let (page, at) = self.place(id);
-        match &self.cut {
-            None => self.file.read(page, at, slot, None)?,
-            Some(cut) => cut.snapshot.read(&self.file, page, at, slot).map_err(|error| self.named(error))?,
-        }
+        let read = match &self.cut {
+            None => self.file.read(page, at, slot, None),
+            Some(cut) => cut.snapshot.read(&self.file, page, at, slot),
+        };
+        read.map_err(|error| self.named(error))?;
         if is_live(self.layout(), slot) { Ok(()) } else { Err(self.deleted(id)) }
     }
 
