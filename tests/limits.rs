@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table};
+use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Sizes, Table};
 use kit::writer::{self, THREADS, Writer, steps_found};
 use kit::{Folder, numbers, save, save_many};
 
@@ -67,6 +67,7 @@ fn the_part_that_runs_apart() {
         "file_size" => file_size(&folder),
         "descriptors" => descriptors(&folder),
         "many_tables" => many_tables(&folder),
+        "used_up" => used_up(&folder),
         "memory" => memory(&folder),
         "read_only" => read_only(&folder),
         other => panic!("there is no part {other}"),
@@ -97,6 +98,11 @@ fn few_descriptors_are_enough_or_an_error() {
 #[test]
 fn a_checkpoint_of_more_tables_than_there_are_descriptors_goes_through() {
     apart("many_tables", false);
+}
+
+#[test]
+fn a_host_that_has_used_up_its_descriptors_poisons_no_database() {
+    apart("used_up", false);
 }
 
 #[test]
@@ -343,6 +349,31 @@ fn many_tables(folder: &Path) {
         db.close().unwrap();
         let db = Database::open(&path, &options).unwrap();
         assert_eq!(db.verify().unwrap().findings, []);
+    }
+}
+
+/// The host opens files of its own until so few descriptors are left, and closes them again.
+fn used_up(folder: &Path) {
+    limit(libc::RLIMIT_NOFILE, 128);
+    for (durability, left) in MODES.into_iter().flat_map(|mode| (0..6).map(move |left| (mode, left))) {
+        let sizes = Sizes { segment_min: 16 << 10, segment_max: 16 << 10, bulk_min: 16 << 10, ..Sizes::default() };
+        let options = OpenOptions { durability, no_threads: true, sizes, ..OpenOptions::default() };
+        let db = Database::open(folder.join(format!("db {durability:?} {left}")), &options).unwrap();
+        let table = numbers(&db, "numbers");
+        save_many(&table, 0..3000).unwrap();
+        let mut taken: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        taken.truncate(taken.len() - left);
+        let told = |outcome: Result<(), Error>| {
+            assert!(matches!(outcome, Ok(()) | Err(Error::Io(_))), "{left} descriptors: {outcome:?}");
+        };
+        told(db.checkpoint());
+        told((0..1000).try_for_each(|id| kit::replace(&table, RecordId(id), 7)));
+        told(db.checkpoint());
+        told(save_many(&table, 0..3000).map(drop));
+        told(db.make_table("other", &kit::schema(r#"{"value": ["i64"]}"#)).and_then(|other| save(&other, 1).map(drop)));
+        drop(taken);
+        save(&table, 1).unwrap();
+        db.close().unwrap();
     }
 }
 

@@ -17,7 +17,9 @@
 
 use super::lock::LockFile;
 use super::process::resource_limit;
+use super::sync::Mutex;
 use super::{Disk, DiskFile, DiskLock, Map, Open, StillMap, read_exact_at, retry, write_all_at};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -30,6 +32,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct RealDisk {
     folder: File,
+    /// The folders in it that were looked into, held open likewise: a process that has used up its descriptors can
+    /// still sync them, and a sync that could not even begin is not taken for one that failed.
+    inner: Mutex<HashMap<String, Arc<OwnedFd>>>,
     path: PathBuf,
     identity: FileIdentity,
 }
@@ -53,7 +58,7 @@ impl RealDisk {
         let folder = open_folder(path)?;
         let facts = folder.metadata()?;
         let identity = FileIdentity { device: facts.dev(), inode: facts.ino() };
-        Ok(RealDisk { folder, path: path.to_owned(), identity })
+        Ok(RealDisk { folder, inner: Mutex::default(), path: path.to_owned(), identity })
     }
 
     /// The folder's identity, by which a second opening in this process is noticed.
@@ -103,14 +108,25 @@ impl RealDisk {
     /// The folder that holds `name`, and the last part of the name.
     fn locate(&self, name: &str) -> io::Result<(Folder<'_>, CString)> {
         let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
-        Ok((self.walk(folder, libc::O_PATH)?, part(last)?))
+        Ok((self.walk(folder)?, part(last)?))
     }
 
-    /// Opens a folder below this one (`""` is this one), part by part: O_NOFOLLOW looks only at the last part.
-    fn walk(&self, name: &str, access: libc::c_int) -> io::Result<Folder<'_>> {
+    /// A folder below this one (`""` is this one), opened part by part: O_NOFOLLOW looks only at the last part.
+    fn walk(&self, name: &str) -> io::Result<Folder<'_>> {
+        if name.is_empty() {
+            return Ok(Folder::Top(self.folder.as_fd()));
+        }
+        let mut inner = self.inner.lock();
+        if let Some(folder) = inner.get(name) {
+            return Ok(Folder::Inner(Arc::clone(folder)));
+        }
         let mut folder = Folder::Top(self.folder.as_fd());
-        for name in name.split('/').filter(|_| !name.is_empty()) {
-            folder = Folder::Inner(open_at(folder.as_fd(), &part(name)?, access | libc::O_DIRECTORY)?);
+        for name in name.split('/') {
+            let opened = open_at(folder.as_fd(), &part(name)?, libc::O_RDONLY | libc::O_DIRECTORY)?;
+            folder = Folder::Inner(Arc::new(opened));
+        }
+        if let Folder::Inner(folder) = &folder {
+            inner.insert(name.to_owned(), Arc::clone(folder));
         }
         Ok(folder)
     }
@@ -136,7 +152,7 @@ const NETWORK_FILE_SYSTEMS: [(u32, &str); 14] = [
 
 enum Folder<'a> {
     Top(BorrowedFd<'a>),
-    Inner(OwnedFd),
+    Inner(Arc<OwnedFd>),
 }
 
 impl AsFd for Folder<'_> {
@@ -174,6 +190,7 @@ impl Disk for RealDisk {
     }
 
     fn remove_folder(&self, name: &str) -> io::Result<()> {
+        self.inner.lock().remove(name);
         let (folder, name) = self.locate(name)?;
         // SAFETY: the descriptor is open and the name ends in a NUL, until the call returns.
         check(unsafe { libc::unlinkat(folder.as_fd().as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) })
@@ -181,12 +198,12 @@ impl Disk for RealDisk {
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         // Opened anew even for the top: the position of a listing belongs to the descriptor.
-        let folder = self.walk(folder, libc::O_PATH)?;
+        let folder = self.walk(folder)?;
         list(open_at(folder.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)?)
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        let folder = self.walk(folder, libc::O_RDONLY)?;
+        let folder = self.walk(folder)?;
         // SAFETY: the descriptor is open until the call returns.
         check(unsafe { libc::fsync(folder.as_fd().as_raw_fd()) })
     }
