@@ -145,6 +145,8 @@ mutants! {
     DataSyncCoversWhatFollows,
     /// A failed sync of a data file is not noticed.
     DataSyncErrorIgnored,
+    /// A checkpoint goes on though somebody else's sync of its files failed.
+    OthersFailureIgnored,
     /// After a failed write or sync of a checkpoint writing goes on.
     PoisonForgotten,
     /// The catalog is written over the one in force.

@@ -45,7 +45,7 @@ enum Catcher {
 use Catcher::{Crash, Damage, Failing, Test};
 
 /// The tests below, each of which looks at one state.
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 12] = [
     ("whoever waits for another's sync hears of its failure", everyone_hears_of_a_failed_sync),
     ("a full disk keeps no checkpoint from making room", a_checkpoint_needs_no_new_room),
     ("a full disk keeps no checkpoint from logging its sums", the_sums_of_all_dirty_pages_have_their_room),
@@ -55,6 +55,7 @@ const TESTS: [(&str, fn()); 11] = [
     ("a failed read is never the end of the wal", a_failed_read_is_an_error),
     ("what an earlier life left in a reused place is no frame of this one", an_earlier_lifes_frames_stay_dead),
     ("a checkpoint frees no segment that the manifest still names", a_checkpoint_keeps_the_wal_until_its_manifest),
+    ("a checkpoint hears of a failure that the system told somebody else", a_checkpoint_hears_of_others_failures),
     ("what is written beside a sync is synced after it", what_is_written_beside_a_sync_is_synced),
     ("a checkpoint without its manifest frees nothing, however much follows", a_failed_checkpoint_frees_nothing),
 ];
@@ -97,8 +98,9 @@ fn catcher(mutant: Mutant) -> Catcher {
         OlderManifestTaken => Crash("upkeep makes"),
         BlockSumNotCompared => Crash("a clean close"),
         PageWriteErrorIgnored | DataSyncErrorIgnored | PoisonForgotten => Failing("a checkpoint that fails"),
-        DataSyncCoversWhatFollows => Test(TESTS[9].0),
-        ManifestErrorIgnored => Test(TESTS[10].0),
+        OthersFailureIgnored => Test(TESTS[9].0),
+        DataSyncCoversWhatFollows => Test(TESTS[10].0),
+        ManifestErrorIgnored => Test(TESTS[11].0),
         PutBackOmitted => Test(TESTS[5].0),
         DroppedFilesRemovedAtOnce => Crash("what is dropped in the midst"),
         NewFilesRemoved => Crash("tables made and dropped in the midst"),
@@ -353,6 +355,18 @@ fn ready_for_a_checkpoint() -> Run {
     let steps = [make("a"), save_many("a", 12), Step::Checkpoint].into_iter().chain(changes);
     steps.for_each(|step| run.step(&step).unwrap());
     run
+}
+
+/// A bulk append goes to the file that a checkpoint writes: of the two who sync it, one hears of errors.
+fn a_checkpoint_hears_of_others_failures() {
+    for (inside, call) in (0..6).flat_map(|inside| (0..30).map(move |call| (inside, call))) {
+        let mut run = ready_for_a_checkpoint();
+        let at = run.disk.calls() + call;
+        run.disk.fail(Failure { at, kind: FailKind::LostSync, from_then_on: false });
+        let _ = run.step(&during(inside, [save_many("a", 40)]));
+        run.disk.clear_failures();
+        Crashes::new("a failure", Effort { samples: 2, ..NO_RECOVERY }).visit_last(&run.finish(), 1);
+    }
 }
 
 /// With few descriptors a writer syncs all files, also the one that a checkpoint is about to write.

@@ -152,7 +152,16 @@ impl NativeEngine {
         let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
         let meta = TableFile::describe(name, &schema.to_json())?;
         let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, meta)?;
-        let table = Arc::new(TableFile::open(&self.files, file)?);
+        let table = match TableFile::open(&self.files, Arc::clone(&file)) {
+            Ok(table) => Arc::new(table),
+            Err(error) => {
+                // It was made, and nobody knows it: a second one of that name must not come beside it.
+                if self.files.drop_file(&file).is_err() {
+                    self.files.poison("a table that was just made could be neither opened nor dropped");
+                }
+                return Err(error);
+            }
+        };
         self.tables.lock().insert(Arc::from(name), Arc::clone(&table));
         Ok((table, lsn))
     }

@@ -187,9 +187,11 @@ impl PagedFiles {
         if broken(Mutant::SegmentsFreedBeforeManifest) {
             self.wal.recycle(work.cut.segment)?;
         }
-        if self.wal.failure().is_some() {
-            // A bulk append, or a writer who synced the crowd, may have heard of what befell the pages written here:
-            // the system tells one of those who sync a file, and the next that all is well.
+        // A bulk append, or a writer who synced the crowd, may have heard of what befell the pages written here: the
+        // system tells one of those who sync a file, and the next that all is well. Those who are about to hear of it
+        // are waited for.
+        drop(self.shared.syncing.write());
+        if self.wal.failure().is_some() && !broken(Mutant::OthersFailureIgnored) {
             return Err(self.wal.poisoned());
         }
 
@@ -280,6 +282,7 @@ impl PagedFiles {
 
     fn sync_files(&self, files: impl IntoIterator<Item = Arc<PagedFile>>) -> Result<()> {
         for file in files {
+            let _syncing = self.shared.syncing.read();
             let synced = heard_unless(Mutant::DataSyncErrorIgnored, file.sync());
             synced.map_err(|error| self.broken("sync", &file.id.name(), &error))?;
         }

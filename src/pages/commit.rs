@@ -595,6 +595,7 @@ impl PagedFiles {
             let mut tail_bytes = memory::zeros((size - head - full * page_size) as usize, "a bulk append")?;
             fill(head + full * page_size, &mut tail_bytes)?;
             if full > 0 && !broken(Mutant::BulkDataNotSynced) && !broken(Mutant::BulkFrameBeforeData) {
+                let _syncing = self.shared.syncing.read();
                 retry(|| writer.data.sync()).map_err(failed)?;
             }
             if full > 0 && !broken(Mutant::BulkNameNotSynced) {

@@ -24,7 +24,7 @@ use crate::format::checksum::page_sum;
 use crate::format::header::{Contents, Header};
 use crate::memory;
 use crate::mutant::{Mutant, broken};
-use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
+use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, spin_loop, yield_now};
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 use crate::wal::Wal;
 
@@ -104,6 +104,8 @@ pub struct FileShared {
     pub dirty_bytes: AtomicU64,
     /// Pages that had to be read from a file, by a first touch or by a writer.
     pub page_loads: AtomicU64,
+    /// Shared by whoever syncs a data file, until it is known everywhere that the sync failed, if it did.
+    pub syncing: RwLock<()>,
     /// In a forked child nothing is touched, not even to clean up: another thread may have held its lock.
     pub mark: ForkMark,
 }

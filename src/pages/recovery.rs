@@ -28,7 +28,7 @@ use crate::format::checksum::page_sum;
 use crate::format::manifest::Manifest;
 use crate::memory;
 use crate::mutant::{Mutant, broken};
-use crate::os::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::os::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::os::{Bell, Disk, ForkMark, Open, retry, write_all_at};
 use crate::wal::Wal;
 use crate::wal::frame::{Frame, Kind};
@@ -143,6 +143,7 @@ impl PagedFiles {
             descriptors: Descriptors::new(options.open_files, options.read_only),
             dirty_bytes: AtomicU64::new(0),
             page_loads: AtomicU64::new(0),
+            syncing: RwLock::new(()),
             mark,
         });
         let files = PagedFiles {
