@@ -23,7 +23,7 @@ pub fn sleep(_time: Duration) {
 }
 
 /// A lock that a panic does not poison.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
@@ -88,9 +88,15 @@ impl Condvar {
     pub fn notify_one(&self) {
         self.0.notify_one();
     }
+
+    /// Wakes all who wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
 }
 
 /// A lock for many readers or one writer.
+#[derive(Default)]
 pub struct RwLock<T>(shuttle::sync::RwLock<T>);
 
 impl<T> RwLock<T> {
