@@ -25,7 +25,7 @@
 //! queue.rs         what a store has accepted and perhaps only queued
 //! seat.rs          how a module is called: by which thread, how many at once, and not by itself
 //! memory.rs  lru.rs  the built-in ones; the native store is the floors below
-//! check.rs         whether a module keeps its contract
+//! check.rs  check/  whether a module keeps its contract
 //! ```
 
 mod cache;
@@ -44,7 +44,7 @@ mod store;
 use std::fmt;
 
 pub use cache::{Cache, CacheFigures, CacheReply};
-pub use check::{CheckedPromise, check_cache, check_store};
+pub use check::{CheckedPromise, check_cache, check_store, promises};
 pub use lru::LruCache;
 pub use memory::MemoryStore;
 pub use store::{Fetched, Found, Store};
