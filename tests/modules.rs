@@ -3,123 +3,15 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use diamonddb::modules::{
-    Cache, CacheReply, Change, Fault, Fetched, Found, Habits, Item, Key, LruCache, MemoryStore, Stamp, Store, Value,
-};
+use diamonddb::modules::{MemoryStore, Store};
 use diamonddb::os::simulated::Rng;
 use diamonddb::{CacheChoice, Database, Durability, Error, OpenOptions, StoreChoice};
 use support::model::Model;
+use support::modules::{Forgetful, Queueing};
 use support::script::Step;
 use support::{number_from_env, oracle, random, small_sizes};
-
-/// A store that queues: it finds only what was persisted, and may lose its queue.
-#[derive(Default)]
-struct Queueing {
-    inner: MemoryStore,
-    queue: Mutex<Vec<Owned>>,
-    fetches: AtomicU64,
-    persists: AtomicU64,
-    /// The next persist fails, and the queue is gone.
-    loses: AtomicBool,
-    is_atomic: bool,
-}
-
-struct Owned {
-    key: Key,
-    stamp: Stamp,
-    value: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Owned {
-    fn new(change: &Change<'_>) -> Owned {
-        let value = change.value.map(|value| (value.record.to_vec(), value.nulls.to_vec()));
-        Owned { key: change.key, stamp: change.stamp, value }
-    }
-
-    fn change(&self) -> Change<'_> {
-        let value = self.value.as_ref().map(|(record, nulls)| Value { record, nulls });
-        Change { key: self.key, stamp: self.stamp, value }
-    }
-}
-
-impl Store for Queueing {
-    fn name(&self) -> String {
-        "queueing".into()
-    }
-
-    fn habits(&self) -> Habits {
-        Habits { atomic: self.is_atomic, ..Habits::default() }
-    }
-
-    fn initialize(&self, found: &mut Found) -> Result<(), Fault> {
-        self.inner.initialize(found)
-    }
-
-    fn make_table(&self, table: u32, meta: &str) -> Result<(), Fault> {
-        self.inner.make_table(table, meta)
-    }
-
-    fn update_meta(&self, tables: &str) -> Result<(), Fault> {
-        self.inner.update_meta(tables)
-    }
-
-    fn store(&self, changes: &[Change<'_>], _items: &mut [Item]) -> Result<(), Fault> {
-        self.queue.lock().unwrap().extend(changes.iter().map(Owned::new));
-        Ok(())
-    }
-
-    fn fetch(&self, table: u32, ids: &[u64], found: &mut Fetched<'_>) -> Result<(), Fault> {
-        self.fetches.fetch_add(1, Ordering::SeqCst);
-        self.inner.fetch(table, ids, found)
-    }
-
-    fn persist_all(&self) -> Result<(), Fault> {
-        let queue = std::mem::take(&mut *self.queue.lock().unwrap());
-        if self.loses.swap(false, Ordering::SeqCst) {
-            return Err(Fault::Failed("the queue is gone".into()));
-        }
-        self.persists.fetch_add(1, Ordering::SeqCst);
-        queue.iter().try_for_each(|change| self.inner.store(&[change.change()], &mut [Item::Done]))
-    }
-}
-
-/// A cache that drops nearly everything.
-struct Forgetful(LruCache, AtomicU64);
-
-impl Forgetful {
-    fn new() -> Forgetful {
-        Forgetful(LruCache::new(1 << 20), AtomicU64::new(0))
-    }
-}
-
-impl Cache for Forgetful {
-    fn name(&self) -> String {
-        "forgetful".into()
-    }
-
-    fn habits(&self) -> Habits {
-        Habits::default()
-    }
-
-    fn store(&self, change: &Change<'_>) -> Result<(), Fault> {
-        if self.1.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) { self.0.store(change) } else { self.0.clear() }
-    }
-
-    fn fetch(&self, key: Key, reply: &mut CacheReply<'_>) -> Result<(), Fault> {
-        self.0.fetch(key, reply)
-    }
-
-    fn clear(&self) -> Result<(), Fault> {
-        self.0.clear()
-    }
-}
-
-fn queueing() -> Arc<Queueing> {
-    Arc::new(Queueing { is_atomic: true, ..Queueing::default() })
-}
 
 /// How a database is opened, and opened again.
 fn pairs() -> Vec<(&'static str, OpenOptions)> {
@@ -132,9 +24,9 @@ fn pairs() -> Vec<(&'static str, OpenOptions)> {
         ("native behind forgetful", OpenOptions { cache: forgetful(), ..OpenOptions::default() }),
         ("memory", store(Arc::new(MemoryStore::new()))),
         ("memory behind lru", OpenOptions { cache: lru.clone(), ..store(Arc::new(MemoryStore::new())) }),
-        ("queueing", store(queueing())),
-        ("queueing behind lru", OpenOptions { cache: lru, ..store(queueing()) }),
-        ("queueing behind forgetful", OpenOptions { cache: forgetful(), ..store(queueing()) }),
+        ("queueing", store(Arc::new(Queueing::new(true)))),
+        ("queueing behind lru", OpenOptions { cache: lru, ..store(Arc::new(Queueing::new(true))) }),
+        ("queueing behind forgetful", OpenOptions { cache: forgetful(), ..store(Arc::new(Queueing::new(true))) }),
     ]
 }
 
