@@ -14,7 +14,7 @@ use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
 use crate::table::{KIND_TABLE, Schema, TableFile};
 
 use super::engine::{check_name, no_table};
-use super::options::OpenOptions;
+use super::options::{CacheChoice, OpenOptions};
 use super::upkeep::Upkeep;
 
 /// How many tables a database has at most.
@@ -77,7 +77,8 @@ impl NativeEngine {
         Ok(NativeEngine {
             files,
             front,
-            options: options.clone(),
+            // The cache is the front's, which lets it go.
+            options: OpenOptions { cache: CacheChoice::None, ..options.clone() },
             lock: Mutex::new(Some(lock)),
             naming: Mutex::new(()),
             tables: Mutex::new(tables),

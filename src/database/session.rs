@@ -181,6 +181,8 @@ impl Session {
             return self.engine.settle();
         }
         entry.engine = None;
+        // Modules end with the engine, though handles keep this entry.
+        entry.options = OpenOptions::default();
         self.engine.shut_down()
     }
 

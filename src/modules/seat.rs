@@ -68,19 +68,20 @@ impl<M: Clone> Seat<M> {
             let text = format!("{} works only on the thread that opened the database", self.name);
             return Err(Error::WrongThread(text.into()));
         }
-        let (module, _running) = self.enter()?;
+        // Let go before whoever closes hears that the call has ended.
+        let (_running, module) = self.enter()?;
         let _alone = self.habits.one_at_a_time.then(|| self.one.lock());
         let _inside = Inside::enter(self.database);
         let answer = catch_unwind(AssertUnwindSafe(|| act(&module)));
         Ok(answer.unwrap_or_else(|_| Err(Fault::Ambiguous("it panicked".to_owned()))))
     }
 
-    fn enter(&self) -> Result<(M, Running<'_>)> {
+    fn enter(&self) -> Result<(Running<'_>, M)> {
         let module = self.module.read();
         let module = module.as_ref().ok_or_else(|| Error::Closed("the database was closed".into()))?;
         // Under the lock, so that whoever closes counts it.
         self.calls.fetch_add(1, Ordering::SeqCst);
-        Ok((module.clone(), Running(&self.calls)))
+        Ok((Running(&self.calls), module.clone()))
     }
 
     /// Waits for running calls, and lets the module go; later calls say `Closed`.
