@@ -50,8 +50,9 @@ mod database;
 mod ffi;
 
 pub use database::{
-    Batch, CacheChoice, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, OpenOptions, Pin, SalvageOptions,
-    SalvageReport, SalvagedTable, Sizes, Snapshot, StoreChoice, Table, TableInfo, VerifyReport, salvage, salvage_on,
+    Batch, CacheChoice, Committed, Cursor, Database, Durability, Finding, Loss, Lsn, NativeStore, OpenOptions, Pin,
+    SalvageOptions, SalvageReport, SalvagedTable, Sizes, Snapshot, StoreChoice, Table, TableInfo, VerifyReport,
+    salvage, salvage_on,
 };
 pub use error::{Error, Message, Result};
 #[cfg(feature = "simulation")]

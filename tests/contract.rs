@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use diamonddb::modules::{Cache, CheckedPromise, LruCache, MemoryStore, Store, check_cache, check_store, promises::*};
+use diamonddb::{Database, NativeStore, OpenOptions, Schema, StoreChoice};
 use support::broken::{CacheBreak, PlainCache, PlainStore, StoreBreak};
 use support::modules::{Forgetful, Queueing};
 
@@ -57,6 +58,46 @@ fn stores_keep_their_promises() {
         assert_eq!(told.contains(AT_ONCE), habits.immediate, "{name}");
         assert_eq!(told.contains(SURVIVES), is_opened_again, "{name}");
     }
+}
+
+#[test]
+fn the_native_store_as_a_module_keeps_its_promises() {
+    let folder = std::env::temp_dir().join(format!("diamonddb_contract_{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let store = || NativeStore::new(&folder, &OpenOptions::default());
+    let report = check_store(Arc::new(store()), Some(Arc::new(store())));
+    print("native", &report);
+    assert_eq!(broken(&report), BTreeSet::new());
+    assert_eq!(report.len(), 20);
+
+    // What the module made is a database like any other.
+    let database = Database::open(&folder, &OpenOptions::default()).expect("it opens");
+    assert!(database.verify().expect("it can be read").findings.is_empty());
+    database.close().expect("a clean close");
+
+    // A database over the module, over a database.
+    let store = || StoreChoice::Module(Arc::new(NativeStore::new(folder.join("inner"), &OpenOptions::default())));
+    let open = || Database::open("outer", &OpenOptions { store: store(), ..OpenOptions::default() });
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let database = open().expect("it opens");
+    let table = database.make_table("people", &Schema::parse(r#"{"name": ["string", 15]}"#).unwrap()).unwrap();
+    let gone = database.make_table("gone", table.schema()).unwrap();
+    gone.save_json(r#"{"name": "Bob"}"#).expect("saved");
+    let id = table.save_json(r#"{"name": "Abby"}"#).expect("saved");
+    table.delete(table.save_json(r#"{"name": "Cy"}"#).expect("saved")).expect("deleted");
+    database.drop_table("gone").expect("dropped");
+    database.close().expect("a clean close");
+    let database = open().expect("it opens again");
+    assert_eq!(database.tables().unwrap().iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["people"]);
+    let table = database.table("people").expect("it is there");
+    assert_eq!(table.fetch_json(id, Default::default()).unwrap(), r#"{"name":"Abby"}"#);
+    assert_eq!((table.count().unwrap(), table.next_id().unwrap().0), (1, 2));
+    drop((table, database));
+    // The dropped table went from the database below.
+    let below = Database::open(folder.join("inner"), &OpenOptions::default()).expect("it opens");
+    assert_eq!(below.tables().unwrap().iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["1", "meta"]);
+    drop(below);
+    std::fs::remove_dir_all(&folder).expect("the folder was made above");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod backup;
 mod batch;
 mod engine;
 mod home;
+mod module;
 mod native;
 mod options;
 mod pin;
@@ -30,6 +31,7 @@ use crate::os::Disk;
 use crate::table::Schema;
 
 pub use batch::{Batch, Committed};
+pub use module::NativeStore;
 pub use options::{CacheChoice, Durability, OpenOptions, Sizes, StoreChoice};
 pub use pin::Pin;
 pub use salvage::{Loss, SalvageOptions, SalvageReport, SalvagedTable, salvage, salvage_on};
@@ -152,6 +154,7 @@ impl Database {
     /// Figures since opening, as a JSON object.
     pub fn stats_json(&self) -> Result<String> {
         self.session.read()?;
+        self.engine().refuse_inside()?;
         Ok(self.engine().stats_json())
     }
 
