@@ -50,7 +50,10 @@ impl Controller {
         let mut keys = memory::collect(steps.len(), steps.iter().filter_map(Step::key), COMMIT)?;
         memory::reserve(&mut keys, commit.writes.len(), COMMIT)?;
         keys.extend(commit.writes.iter().map(|write| write.key));
-        let _counting: Vec<_> = commit.tables.iter().map(|(table, ..)| table.counting.read()).collect();
+        let tables = commit.tables.iter().map(|(table, ..)| *table);
+        let mut tables = memory::collect(commit.tables.len(), tables, COMMIT)?;
+        tables.sort_unstable_by_key(|table| table.number);
+        let _counting: Vec<_> = tables.iter().map(|table| table.counting.read()).collect();
         let result = self.front.write(
             &keys,
             || commit.carry_out(),
@@ -59,8 +62,9 @@ impl Controller {
         match result.map(|done| done.lsn) {
             Ok(lsn) => Ok((commit.ids, lsn)),
             Err(error) => {
-                if !matches!(error, Error::CommitUnknown(_)) {
-                    commit.take_ids_back();
+                match error {
+                    Error::CommitUnknown(_) => tables.iter().for_each(|table| table.doubt()),
+                    _ => commit.take_ids_back(),
                 }
                 Err(error)
             }
@@ -244,12 +248,10 @@ impl<'a> Commit<'a> {
                 queued.push(Queue::prepare(change)?);
             }
         }
+        let losses = controller.persisting.losses();
         controller.store_all(&changes)?;
-        let lsn = controller.accept();
+        let lsn = controller.accept_queued(losses, changes.iter().map(|change| change.key).zip(queued));
         controller.figures.commits.fetch_add(1, Ordering::Relaxed);
-        for (change, queued) in changes.iter().zip(queued) {
-            controller.queue.add(change.key, queued.accepted(lsn));
-        }
         for write in self.writes.iter().filter(|write| write.table.counted.load(Ordering::Acquire)) {
             write.table.count.fetch_add(write.tally, Ordering::AcqRel);
         }

@@ -51,7 +51,8 @@ pub(crate) struct Controller {
     pub(super) front: Front,
     pub(super) queue: Queue,
     pub options: ControllerOptions,
-    /// Whoever makes, drops or renames a table holds it.
+    /// Whoever makes, drops or renames a table holds it, and whoever persists: what is persisted names no table that
+    /// is half made, and leaves out none that is half dropped.
     pub(super) naming: Mutex<()>,
     pub(super) tables: RwLock<BTreeMap<Arc<str>, Arc<KeptTable>>>,
     pub(super) next_table: AtomicU64,
@@ -84,7 +85,9 @@ pub(crate) struct KeptTable {
     /// Records that are there, once they were counted; commits change it.
     pub(super) count: AtomicI64,
     pub(super) counted: AtomicBool,
-    /// Held by whoever counts, and shared by commits.
+    /// Nobody knows what became of a commit, and a store that queues may not show it yet.
+    pub(super) doubtful: AtomicBool,
+    /// Held by whoever counts, and shared by commits, which take those of many tables in the order of their numbers.
     pub(super) counting: RwLock<()>,
 }
 
@@ -254,6 +257,8 @@ impl Controller {
         self.tables.write().insert(Arc::from(name), Arc::clone(&table));
         if let Err(error) = self.update_meta() {
             self.tables.write().remove(name);
+            // Somebody may have it already.
+            table.dropped.store(true, Ordering::SeqCst);
             return Err(error);
         }
         Ok((table, self.accept()))
@@ -313,7 +318,7 @@ impl Controller {
             Known::Copied => Ok(()),
             Known::Deleted => Err(table.form.deleted(id)),
             Known::Nothing => self.front.fetch(key, &table.form, slot, || {
-                let mut loaded = self.load(table, &[id.0])?;
+                let mut loaded = self.load_newest(table, &[id.0])?;
                 loaded.pop().expect("one was asked for")
             }),
         }
@@ -340,13 +345,30 @@ impl Controller {
         let mut found = memory::zeros(asked.len() * size, FETCH)?;
         let fetched = self.front.fetch_many(&keys, &table.form, &mut found, |keys| {
             let ids = memory::collect(keys.len(), keys.iter().map(|key| key.id), FETCH)?;
-            self.load(table, &ids)
+            self.load_newest(table, &ids)
         })?;
         for ((index, result), slot) in asked.into_iter().zip(fetched).zip(found.chunks_exact(size)) {
             slots[index * size..][..size].copy_from_slice(slot);
             results[index] = result;
         }
         Ok(results)
+    }
+
+    /// Records for all who want them: what is queued by now is newer than what the store finds.
+    fn load_newest(&self, table: &KeptTable, ids: &[u64]) -> Result<Vec<Result<Loaded>>> {
+        let mut queued = memory::collect(ids.len(), ids.iter().map(|_| None), FETCH)?;
+        for (id, queued) in ids.iter().zip(&mut queued) {
+            *queued = self.queue.get(table.key(RecordId(*id)))?;
+        }
+        let is_asked = |(_, queued): &(&u64, &Option<_>)| queued.is_none();
+        let asked = ids.iter().zip(&queued).filter(is_asked).map(|(id, _)| *id);
+        let asked = memory::collect(ids.len(), asked, FETCH)?;
+        let mut stored = if asked.is_empty() { Vec::new() } else { self.load(table, &asked)? }.into_iter();
+        let newest = ids.iter().zip(queued).map(|(id, queued)| match queued {
+            None => stored.next().expect("the store was asked for it"),
+            Some(queued) => queued.loaded().ok_or_else(|| table.form.deleted(RecordId(*id))),
+        });
+        memory::collect(ids.len(), newest, FETCH)
     }
 
     /// Records as the store has them, in the order of the ids. Nobody else is asked.
@@ -547,6 +569,7 @@ impl KeptTable {
             dropped: AtomicBool::new(false),
             count: AtomicI64::new(0),
             counted: AtomicBool::new(false),
+            doubtful: AtomicBool::new(false),
             counting: RwLock::new(()),
         }
     }
@@ -575,6 +598,12 @@ impl KeptTable {
         } else {
             Err(self.form.out_of_range(id, next))
         }
+    }
+
+    /// Nobody knows what became of a commit: its records are counted again.
+    pub(super) fn doubt(&self) {
+        self.counted.store(false, Ordering::Release);
+        self.doubtful.store(true, Ordering::Release);
     }
 
     fn meta(&self) -> Result<TableMeta> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::os::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
+use crate::os::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::table::TableForm;
 
 use super::cache::{Cache, CacheFigures, CacheReply};
@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const FETCHES: &str = "a fetch of many records";
 
 /// How many lists there are, so that threads with different records seldom meet.
-const STRIPES: u64 = 64;
+const STRIPES: usize = 64;
 
 /// A fetched record as it goes into a slot.
 pub(crate) struct Loaded {
@@ -54,6 +54,8 @@ pub(crate) struct Front {
     /// How often the cache missed a change, and up to which of these it was cleared: where they differ it is not asked.
     missed: AtomicU64,
     cleared: AtomicU64,
+    /// How many are clearing it at this moment.
+    clearing: AtomicUsize,
     /// When it was to be cleared and could not.
     tried: Mutex<Option<Instant>>,
     counts: Counts,
@@ -76,6 +78,8 @@ struct Stripe {
 
 #[derive(Default)]
 struct Lists {
+    /// How many records of this list were written.
+    written: u64,
     /// Records that are being written.
     turns: HashSet<Key>,
     /// Records that are being fetched.
@@ -110,7 +114,7 @@ impl Front {
             let (name, habits) = (format!("the cache {}", cache.name()), cache.habits());
             Seat::new(cache, name, habits, database)
         });
-        let stripes = memory::collect(STRIPES as usize, std::iter::repeat_with(Stripe::default), "the modules")?;
+        let stripes = memory::collect(STRIPES, std::iter::repeat_with(Stripe::default), "the modules")?;
         Ok(Front {
             cache,
             database,
@@ -118,6 +122,7 @@ impl Front {
             // Whatever it remembers from an earlier opening is not ours.
             missed: AtomicU64::new(1),
             cleared: AtomicU64::new(0),
+            clearing: AtomicUsize::new(0),
             tried: Mutex::new(None),
             counts: Counts::default(),
         })
@@ -181,7 +186,14 @@ impl Front {
             results[index] = result.map(|loaded| form.restore(&loaded.record, &loaded.nulls, slot));
         };
         if !wanted.is_empty() {
-            let loaded = load(&wanted)?;
+            let loaded = match load(&wanted) {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    // Whoever waits hears why.
+                    leads.iter().for_each(|(_, lead)| _ = lead.land(Err(error.clone())));
+                    return Err(error);
+                }
+            };
             for ((index, lead), loaded) in leads.into_iter().zip(loaded) {
                 put(index, self.land(&lead, loaded));
             }
@@ -200,8 +212,8 @@ impl Front {
         Ok(loaded)
     }
 
-    /// Writes records that are there, each in its turn, and tells the cache what became of them: `act` gives it with
-    /// what it returns. Where it fails, the cache forgets them.
+    /// Writes records, those that are there each in its turn, and tells the cache what became of them: `tell` gives it
+    /// what `act` returned. Where nobody knows what `act` did, the cache is asked nothing until it was cleared.
     pub fn write<T>(
         &self,
         keys: &[Key],
@@ -210,15 +222,20 @@ impl Front {
     ) -> Result<T> {
         refuse_inside(self.database)?;
         let turns = self.take_turns(keys)?;
+        let written = self.written();
         let result = act();
         for key in &turns.keys {
             let mut lists = self.stripe(*key).lists.lock();
+            lists.written += 1;
             if let Some(flight) = lists.flights.remove(key) {
                 flight.overtaken.store(true, Ordering::SeqCst);
             }
         }
         match &result {
-            Ok(done) => tell(done, &mut |change| self.tell_cache(&change)),
+            Ok(done) => tell(done, &mut |change| match turns.keys.binary_search(&change.key) {
+                Ok(_) => self.tell_cache(&change),
+                Err(_) => self.tell_new(&change, &written),
+            }),
             // Nobody knows what the store has now: it must be asked.
             Err(Error::CommitUnknown(_)) => _ = self.missed.fetch_add(1, Ordering::SeqCst),
             Err(_) => {}
@@ -280,24 +297,50 @@ impl Front {
             }
             *tried = Some(Instant::now());
         }
+        // From here on it hears of all changes again: one that comes after an older version of its record did, and
+        // before all know that the cache is clear, must not pass it by.
+        self.clearing.fetch_add(1, Ordering::SeqCst);
         let is_clear = matches!(cache.call(|cache| cache.clear()), Ok(Ok(())));
         if is_clear {
-            self.cleared.store(missed, Ordering::SeqCst);
+            self.cleared.fetch_max(missed, Ordering::SeqCst);
             *self.tried.lock() = None;
         } else {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
+        self.clearing.fetch_sub(1, Ordering::SeqCst);
         is_clear
     }
 
     fn tell_cache(&self, change: &Change<'_>) {
         let Some(cache) = &self.cache else { return };
-        if self.cleared.load(Ordering::SeqCst) != self.missed.load(Ordering::SeqCst) {
+        // In this order: where it was not being cleared, it is known to be clear, or is not clear yet.
+        let is_clearing = self.clearing.load(Ordering::SeqCst) > 0;
+        if !is_clearing && self.cleared.load(Ordering::SeqCst) != self.missed.load(Ordering::SeqCst) {
             return;
         }
         if !matches!(cache.call(|cache| cache.store(change)), Ok(Ok(()))) {
             self.missed.fetch_add(1, Ordering::SeqCst);
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many records of each list were written.
+    fn written(&self) -> [u64; STRIPES] {
+        match self.cache {
+            None => [0; STRIPES],
+            Some(_) => std::array::from_fn(|stripe| self.stripes[stripe].lists.lock().written),
+        }
+    }
+
+    /// Rule 3, for a record that got its id in a write: others knew of it before its writer had a turn.
+    fn tell_new(&self, change: &Change<'_>, written: &[u64; STRIPES]) {
+        if self.cache.is_none() {
+            return;
+        }
+        let Ok(_turn) = self.take_turns(&[change.key]) else { return };
+        let stripe = stripe_of(change.key);
+        if self.stripes[stripe].lists.lock().written == written[stripe] {
+            self.tell_cache(change);
         }
     }
 
@@ -345,8 +388,7 @@ impl Front {
     }
 
     fn stripe(&self, key: Key) -> &Stripe {
-        let spread = (u64::from(key.table) << 32 ^ key.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        &self.stripes[(spread >> 58) as usize % self.stripes.len()]
+        &self.stripes[stripe_of(key)]
     }
 
     /// Lets the cache go.
@@ -371,6 +413,11 @@ impl Front {
             own,
         })
     }
+}
+
+fn stripe_of(key: Key) -> usize {
+    let spread = (u64::from(key.table) << 32 ^ key.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (spread >> 58) as usize % STRIPES
 }
 
 enum Joined<'a> {

@@ -1,15 +1,18 @@
 //! How what a store accepted becomes durable: by one thread for all who wait, on the interval, and again after a
 //! failure.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::os::sync::{AtomicBool, AtomicU64, Builder, Condvar, Mutex, Ordering};
+use crate::os::sync::{AtomicBool, AtomicU64, Builder, Condvar, Mutex, Ordering, RwLock};
 use crate::wal::Durability;
 
+use super::Key;
 use super::controller::Controller;
+use super::queue::Queued;
 
 /// What memory is for, in messages.
 const AGAIN: &str = "what a store is to store again";
@@ -20,8 +23,12 @@ pub(super) struct Persisting {
     pub through: AtomicU64,
     pub running: Mutex<bool>,
     pub ended: Condvar,
-    /// The last persist failed: the store may have lost its queue.
-    pub lost: AtomicBool,
+    /// A persist failed: the store may have lost what it had queued.
+    lost: AtomicBool,
+    /// How often that was so.
+    losses: AtomicU64,
+    /// Shared by who adds a commit to the queue: a persist sees the commit and what is queued of it, or neither.
+    accepting: RwLock<()>,
     /// A failure of the interval's that nobody has heard of.
     pub untold: Mutex<Option<Error>>,
     /// When it was last done.
@@ -32,6 +39,13 @@ pub(super) struct Persisting {
 pub(super) struct Stop {
     pub stop: Mutex<bool>,
     pub rung: Condvar,
+}
+
+impl Persisting {
+    /// To be asked before a store is given a commit.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
+    }
 }
 
 struct PersistEnds<'a>(&'a Persisting);
@@ -87,23 +101,44 @@ impl Controller {
         }
     }
 
+    /// The store accepted a commit, which it was given when there had been so many `losses`: the commit's place among
+    /// all.
+    pub(super) fn accept_queued(&self, losses: u64, queued: impl Iterator<Item = (Key, Queued)>) -> u64 {
+        let _accepting = self.persisting.accepting.read();
+        let lsn = self.accept();
+        queued.for_each(|(key, queued)| self.queue.add(key, queued.accepted(lsn)));
+        // One that failed meanwhile may have lost it, and another that went well since has not stored it again.
+        if self.persisting.losses() != losses {
+            self.persisting.lost.store(true, Ordering::SeqCst);
+        }
+        lsn
+    }
+
     /// By whoever has `running`.
     fn persist(&self) -> Result<()> {
-        let through = self.accepted.load(Ordering::SeqCst);
-        let result = self
-            .store_again()
+        let _naming = self.naming.lock();
+        let (through, is_lost) = {
+            let _nobody_accepts = self.persisting.accepting.write();
+            (self.accepted.load(Ordering::SeqCst), self.persisting.lost.swap(false, Ordering::SeqCst))
+        };
+        let result = if is_lost { self.store_again() } else { Ok(()) };
+        let result = result
             .and_then(|()| self.update_meta())
             .and_then(|()| self.ask("persist_all", |store| store.persist_all()));
         *self.persisting.last.lock() = Some(Instant::now());
         match result {
             Ok(()) => {
-                self.persisting.lost.store(false, Ordering::SeqCst);
                 self.persisting.through.fetch_max(through, Ordering::SeqCst);
                 self.queue.persisted(through);
                 self.figures.persists.fetch_add(1, Ordering::Relaxed);
+                for table in self.tables()?.iter().filter(|table| table.doubtful.swap(false, Ordering::AcqRel)) {
+                    let _counting = table.counting.write();
+                    table.counted.store(false, Ordering::Release);
+                }
                 Ok(())
             }
             Err(error) => {
+                self.persisting.losses.fetch_add(1, Ordering::SeqCst);
                 self.persisting.lost.store(true, Ordering::SeqCst);
                 self.figures.persist_failures.fetch_add(1, Ordering::Relaxed);
                 *self.figures.last_failure.lock() = Some(error.message().to_owned());
@@ -114,10 +149,10 @@ impl Controller {
 
     /// After a failed persist: what the store may have lost of its queue.
     fn store_again(&self) -> Result<()> {
-        if !self.persisting.lost.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let keys = self.queue.keys()?;
+        let mut keys = self.queue.keys()?;
+        // A store may refuse what is of a table that was dropped.
+        let numbers: HashSet<u32> = self.tables.read().values().map(|table| table.number).collect();
+        keys.retain(|key| numbers.contains(&key.table));
         // What was one commit stays one: where the store takes batches as one, it takes all at once.
         let size = if self.store.habits().atomic { keys.len().max(1) } else { 1 };
         for keys in keys.chunks(size) {
@@ -125,7 +160,7 @@ impl Controller {
                 let mut queued = Vec::new();
                 memory::reserve(&mut queued, keys.len(), AGAIN)?;
                 for key in keys {
-                    // It may have been persisted, or its table dropped, since.
+                    // It may have been persisted since.
                     queued.extend(self.queue.get(*key)?.map(|queued| (*key, queued)));
                 }
                 let changes = queued.iter().map(|(key, queued)| queued.change(*key));

@@ -9,7 +9,7 @@ use crate::memory;
 use crate::os::sync::{AtomicU64, Mutex, Ordering};
 use crate::table::TableForm;
 
-use super::{Change, Key, Stamp, Value};
+use super::{Change, Key, Loaded, Stamp, Value};
 
 /// How many parts it has, so that threads with different records seldom meet.
 const STRIPES: usize = 64;
@@ -40,6 +40,13 @@ impl Queued {
             Value { record, nulls }
         });
         Change { key, stamp: self.stamp, value }
+    }
+
+    /// The record as a fetch would give it; none: it was deleted.
+    pub fn loaded(self) -> Option<Loaded> {
+        let mut record = self.bytes?.into_vec();
+        let nulls = record.split_off(self.record_size);
+        Some(Loaded { stamp: self.stamp, record, nulls })
     }
 
     /// The same, accepted as this commit.

@@ -3,7 +3,8 @@
 //! [`model`] is a database as plain maps. [`script`] runs steps on a real one, on a simulated disk, and notes for each
 //! when it began, when it was acknowledged, and the model after it. [`crash`] visits what power cuts may leave of
 //! such a run, and opens it. [`watched`] is a disk that calls back, so that commits happen inside a checkpoint.
-//! [`modules`] are stores and caches to exchange, [`broken`] such as break their contract.
+//! [`modules`] are stores and caches to exchange, [`broken`] such as break their contract, and
+//! [`hooked`] such as a test stops on their way.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod broken;
@@ -11,6 +12,7 @@ pub mod crash;
 pub mod damage;
 pub mod failing;
 pub mod history;
+pub mod hooked;
 pub mod model;
 pub mod modules;
 pub mod oracle;
