@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diamonddb::modules::{Cache, CacheReply, Change, Fault, Habits, Key, LruCache, MemoryStore, Store};
+use diamonddb::modules::{
+    Cache, CacheReply, Change, Fault, Fetched, Found, Habits, Item, Key, LruCache, MemoryStore, Stamp, Store, Value,
+};
 use diamonddb::os::simulated::Rng;
 use diamonddb::{
     CacheChoice, Database, Durability, Error, OpenOptions, RecordId, RecordsMut, ScanRange, Schema, StoreChoice, Table,
@@ -651,6 +653,291 @@ fn a_change_of_tables_that_the_meta_data_do_not_take_changes_nothing() {
     assert_eq!((names(), people.name()), (vec!["more".to_owned(), "persons".to_owned()], "persons".to_owned()));
     db.drop_table("persons").unwrap();
     assert_eq!(fetch(&people, id), Err(200));
+}
+
+#[test]
+fn no_fault_of_a_store_or_a_cache_gives_a_wrong_record() {
+    let seed = number_from_env("DIAMOND_SEED", 1);
+    for (round, is_queueing) in [false, true, false, true].into_iter().enumerate() {
+        let seed = seed + round as u64;
+        println!("DIAMOND_SEED={seed}");
+        let faults = Arc::new(Faults::new(seed));
+        let inner: Arc<dyn Store> = match is_queueing {
+            false => Arc::new(MemoryStore::new()),
+            true => Arc::new(Queueing::new(true)),
+        };
+        let store = FaultyStore { inner: inner.clone(), faults: faults.clone() };
+        let cache = FaultyCache { inner: LruCache::new(20_000), faults: faults.clone() };
+        let options = over(Arc::new(store)).cache(Arc::new(cache));
+        let durability = [Durability::Sync, Durability::Os, Durability::Async][seed as usize % 3];
+        let (db, people) = open(OpenOptions { durability, interval_ms: 3, ..options });
+        assert_eq!(save(&people, 0), RecordId(0));
+        faults.strike(true);
+        let until = Instant::now() + Duration::from_millis(1500);
+        let models: Vec<MayBe> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|number| {
+                    let people = &people;
+                    scope.spawn(move || work(people, Rng::new(seed * 8 + number), until))
+                })
+                .collect();
+            let flushing = scope.spawn(|| {
+                while Instant::now() < until {
+                    let _ = db.flush();
+                    let _ = db.stats_json();
+                    thread::sleep(Duration::from_millis(2));
+                }
+            });
+            flushing.join().expect("no flush panics");
+            threads.into_iter().map(|thread| thread.join().expect("no thread breaks a promise")).collect()
+        });
+        faults.strike(false);
+        // All that works again; the first of these may still hear of a persist that failed.
+        let _ = db.flush();
+        db.flush().expect("nothing is wrong any more");
+        let look = |people: &Table| {
+            for (id, may_be) in models.iter().flatten() {
+                let found = fetch(people, RecordId(*id)).map_or_else(|status| (status, None), |n| (0, Some(n)));
+                assert!(matches!(found.0, 0 | 200), "record {id}: {found:?}");
+                assert!(may_be.contains(&found.1), "record {id} is {found:?}, and may be {may_be:?}");
+            }
+        };
+        look(&people);
+        let (count, records) = (people.count().unwrap(), models.iter().map(MayBe::len).sum::<usize>());
+        println!("{} calls struck, {records} records, {count} there", faults.struck.load(Ordering::SeqCst));
+        db.close().expect("nothing is wrong any more");
+        if !is_queueing {
+            let (_db, people) = open(over(inner));
+            look(&people);
+            assert_eq!(people.count().unwrap(), count);
+        }
+    }
+}
+
+/// What each record of a thread may be by now; `None`: it is not there.
+type MayBe = std::collections::BTreeMap<u64, Vec<Option<u64>>>;
+
+/// Saves, changes and reads records that nobody else changes.
+fn work(people: &Table, mut rng: Rng, until: Instant) -> MayBe {
+    let mut model = MayBe::new();
+    let mut next = rng.below(1 << 20) << 20;
+    while Instant::now() < until {
+        next += 1;
+        let ids: Vec<u64> = model.keys().copied().collect();
+        if ids.len() < 3 || rng.chance(1, 10) {
+            // The id of one whose fate is unknown is nobody's.
+            if let Ok(id) = people.save_json(&format!(r#"{{"n": {next}}}"#)) {
+                assert!(model.insert(id.0, vec![Some(next)]).is_none(), "id {} was given before", id.0);
+            }
+            continue;
+        }
+        let id = ids[rng.below(ids.len() as u64) as usize];
+        let may_be = model.get_mut(&id).expect("it was listed");
+        if rng.chance(2, 3) {
+            // Who asks may hear of a fault, and never of a record that was not there.
+            match fetch(people, RecordId(id)) {
+                Ok(n) => assert!(may_be.contains(&Some(n)), "record {id} is {n}, and may be {may_be:?}"),
+                Err(200) => assert!(may_be.contains(&None), "record {id} is gone, and may be {may_be:?}"),
+                Err(status) => assert!(matches!(status, 501 | 602), "record {id}: {status}"),
+            }
+            continue;
+        }
+        let new = (!rng.chance(1, 6)).then_some(next);
+        let done = match new {
+            Some(n) => people.replace_json(RecordId(id), &format!(r#"{{"n": {n}}}"#)),
+            None => people.delete(RecordId(id)),
+        };
+        match done.map_err(|error| error.status()) {
+            Ok(()) => *may_be = vec![new],
+            Err(400) => may_be.push(new),
+            Err(200) => assert!(may_be.contains(&None), "record {id} is gone, and may be {may_be:?}"),
+            Err(status) => assert!(matches!(status, 501 | 602), "record {id}: {status}"),
+        }
+    }
+    model
+}
+
+/// Which calls are struck, and how.
+struct Faults {
+    rng: Mutex<Rng>,
+    is_on: AtomicBool,
+    struck: AtomicUsize,
+}
+
+impl Faults {
+    fn new(seed: u64) -> Faults {
+        Faults { rng: Mutex::new(Rng::new(seed)), is_on: AtomicBool::new(false), struck: AtomicUsize::new(0) }
+    }
+
+    fn strike(&self, is_on: bool) {
+        self.is_on.store(is_on, Ordering::SeqCst);
+    }
+
+    /// One of so many kinds of faults, for one call in 12.
+    fn next(&self, kinds: u64) -> Option<u64> {
+        if !self.is_on.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut rng = self.rng.lock().unwrap();
+        let fault = rng.chance(1, 12).then(|| rng.below(kinds))?;
+        self.struck.fetch_add(1, Ordering::SeqCst);
+        Some(fault)
+    }
+}
+
+fn failed() -> Fault {
+    Fault::Failed("struck".into())
+}
+
+fn ambiguous() -> Fault {
+    Fault::Ambiguous("struck".into())
+}
+
+/// What panics says nothing, so that the output stays readable.
+fn panics() -> ! {
+    std::panic::resume_unwind(Box::new("struck"))
+}
+
+fn slow() {
+    thread::sleep(Duration::from_millis(1));
+}
+
+struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+impl Store for FaultyStore {
+    fn name(&self) -> String {
+        "faulty".into()
+    }
+
+    fn habits(&self) -> Habits {
+        self.inner.habits()
+    }
+
+    fn initialize(&self, found: &mut Found) -> Result<(), Fault> {
+        self.inner.initialize(found)
+    }
+
+    fn make_table(&self, table: u32, meta: &str) -> Result<(), Fault> {
+        self.inner.make_table(table, meta)
+    }
+
+    fn update_meta(&self, tables: &str) -> Result<(), Fault> {
+        if self.faults.next(10) == Some(0) { Err(failed()) } else { self.inner.update_meta(tables) }
+    }
+
+    fn store(&self, changes: &[Change<'_>], items: &mut [Item]) -> Result<(), Fault> {
+        match self.faults.next(8) {
+            Some(0) => return Err(failed()),
+            Some(1) => return Err(ambiguous()),
+            Some(2) => return self.inner.store(changes, items).and(Err(ambiguous())),
+            Some(3) => panics(),
+            Some(4) => {
+                self.inner.store(changes, items)?;
+                panics()
+            }
+            Some(5) => items.fill(Item::Failed),
+            Some(6) => {
+                self.inner.store(changes, items)?;
+                items.fill(Item::Ambiguous);
+            }
+            Some(_) => {
+                slow();
+                return self.inner.store(changes, items);
+            }
+            None => return self.inner.store(changes, items),
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, table: u32, ids: &[u64], found: &mut Fetched<'_>) -> Result<(), Fault> {
+        let garbage = Stamp { version: 1, seal: 2 };
+        match self.faults.next(9) {
+            Some(0) => return Err(failed()),
+            Some(1) => return Err(ambiguous()),
+            Some(2) => panics(),
+            // Another record, which nobody changes.
+            Some(3) => return self.inner.fetch(table, &vec![0; ids.len()], found),
+            Some(4) => _ = found.put(0, garbage, Value { record: &[7; 8], nulls: &[0] }),
+            Some(5) => _ = found.put(0, garbage, Value { record: &[7; 9], nulls: &[] }),
+            Some(6) => {
+                self.inner.fetch(table, ids, found)?;
+                return self
+                    .inner
+                    .fetch(table, ids, found)
+                    .map(|()| _ = found.put(77, garbage, Value { record: &[7; 8], nulls: &[0] }));
+            }
+            Some(7) => found.fail(0),
+            Some(_) => {
+                slow();
+                return self.inner.fetch(table, ids, found);
+            }
+            None => return self.inner.fetch(table, ids, found),
+        }
+        Ok(())
+    }
+
+    fn persist_all(&self) -> Result<(), Fault> {
+        match self.faults.next(4) {
+            Some(0) => Err(failed()),
+            Some(1) => panics(),
+            Some(2) => self.inner.persist_all().and(Err(ambiguous())),
+            _ => self.inner.persist_all(),
+        }
+    }
+}
+
+struct FaultyCache {
+    inner: LruCache,
+    faults: Arc<Faults>,
+}
+
+impl Cache for FaultyCache {
+    fn name(&self) -> String {
+        "faulty".into()
+    }
+
+    fn habits(&self) -> Habits {
+        Habits::default()
+    }
+
+    fn store(&self, change: &Change<'_>) -> Result<(), Fault> {
+        match self.faults.next(20) {
+            Some(0) => Err(failed()),
+            Some(1) => panics(),
+            Some(2) => {
+                slow();
+                self.inner.store(change)
+            }
+            _ => self.inner.store(change),
+        }
+    }
+
+    fn fetch(&self, key: Key, reply: &mut CacheReply<'_>) -> Result<(), Fault> {
+        let garbage = Stamp { version: 1, seal: 2 };
+        match self.faults.next(7) {
+            Some(0) => Err(failed()),
+            Some(1) => panics(),
+            Some(2) => self.inner.fetch(Key { id: key.id ^ 1, ..key }, reply),
+            Some(3) => {
+                reply.put(garbage, Value { record: &[7; 8], nulls: &[0] });
+                Ok(())
+            }
+            Some(4) => {
+                reply.put(garbage, Value { record: &[7; 7], nulls: &[0] });
+                Ok(())
+            }
+            Some(5) => self.inner.fetch(key, reply).and_then(|()| self.inner.fetch(key, reply)),
+            Some(_) => Ok(()),
+            None => self.inner.fetch(key, reply),
+        }
+    }
+
+    fn clear(&self) -> Result<(), Fault> {
+        if self.faults.next(3) == Some(0) { Err(failed()) } else { self.inner.clear() }
+    }
 }
 
 /// A cache that makes nothing of versions.
