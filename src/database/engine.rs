@@ -67,6 +67,15 @@ impl Engine {
         }
     }
 
+    /// Refuses a thread on which a module cannot be called, and what a module asks of the database that is calling it.
+    pub fn refuse_elsewhere(&self) -> Result<()> {
+        self.refuse_inside()?;
+        match self {
+            Engine::Native(native) => native.front.as_ref().map_or(Ok(()), |front| front.refuse_elsewhere()),
+            Engine::Kept(controller) => controller.refuse_elsewhere(),
+        }
+    }
+
     /// What a session's close promises while others go on: all is durable.
     pub fn settle(&self) -> Result<()> {
         match self {

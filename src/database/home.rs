@@ -31,7 +31,7 @@ impl Home {
 
     /// The form of the records.
     #[inline]
-    pub fn form(&self) -> &TableForm {
+    pub fn form(&self) -> &Arc<TableForm> {
         match self {
             Home::File(file) | Home::Fronted(file, _) => file.form(),
             Home::Kept(_, table) => &table.form,
@@ -76,9 +76,9 @@ impl Home {
     #[inline]
     pub fn check_there(&self) -> Result<()> {
         match self {
-            Home::File(file) | Home::Fronted(file, _) if file.file().is_dropped() => Err(file.dropped()),
+            Home::File(file) | Home::Fronted(file, _) => file.check_there(),
             Home::Kept(_, table) if table.is_dropped() => Err(table.form.dropped()),
-            _ => Ok(()),
+            Home::Kept(..) => Ok(()),
         }
     }
 

@@ -79,6 +79,12 @@ impl Database {
         Ok(Database { session: Session::open_on(disk, options)? })
     }
 
+    /// Refuses a thread on which the modules of this database cannot be called, and what a module asks of the database
+    /// that is calling it.
+    pub(crate) fn refuse_elsewhere(&self) -> Result<()> {
+        self.engine().refuse_elsewhere()
+    }
+
     /// Waits for running writes, and closes. `Ok` says that everything is durable. An error is told once; the
     /// database is closed all the same. While the folder is open otherwise, or a table is pinned, the engine goes on
     /// and the folder stays locked.
@@ -89,6 +95,7 @@ impl Database {
     /// Syncs everything that was committed, whatever the durability mode.
     pub fn flush(&self) -> Result<()> {
         let _writing = self.session.write()?;
+        self.engine().refuse_inside()?;
         self.engine().flush()
     }
 
@@ -162,6 +169,7 @@ impl Database {
     /// `SchemaDiffers` says how the schemas differ.
     pub fn make_table(&self, name: &str, schema: &Schema) -> Result<Table> {
         let _writing = self.session.write()?;
+        self.engine().refuse_inside()?;
         let (table, lsn) = self.engine().make_table(name, schema)?;
         if !broken(Mutant::MakeNotWaitedFor) {
             self.engine().wait_as_promised(lsn)?;

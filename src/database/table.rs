@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::table::{JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema};
+use crate::table::{JsonStyle, Layout, Record, RecordId, RecordMut, Records, RecordsMut, ScanRange, Schema, TableForm};
 
 use super::Database;
 use super::home::{Home, Scan};
@@ -27,26 +27,28 @@ const FETCHED_AT_ONCE: usize = 4096;
 pub struct Table {
     session: Arc<Session>,
     home: Home,
+    form: Arc<TableForm>,
 }
 
 impl Table {
     pub(super) fn new(session: Arc<Session>, home: Home) -> Table {
-        Table { session, home }
+        let form = Arc::clone(home.form());
+        Table { session, home, form }
     }
 
     /// Its name now, or as of its snapshot.
     pub fn name(&self) -> String {
-        self.home.form().name().to_string()
+        self.form.name().to_string()
     }
 
     /// Names and types of its fields.
     pub fn schema(&self) -> &Schema {
-        self.home.form().schema()
+        self.form.schema()
     }
 
     /// Where everything of a record lies.
     pub fn layout(&self) -> &Layout {
-        self.home.form().layout()
+        self.form.layout()
     }
 
     /// How many records are there, saved and not deleted.
@@ -64,7 +66,7 @@ impl Table {
     /// Saves a record; returns its id.
     pub fn save(&self, record: Record<'_>) -> Result<RecordId> {
         let _writing = self.write()?;
-        let encode = |slot: &mut [u8]| self.home.form().encode(record, slot);
+        let encode = |slot: &mut [u8]| self.form.encode(record, slot);
         let (id, lsn) = match &self.home {
             Home::File(file) => file.save(encode)?,
             home => home.save_many(1, |_, slot| encode(slot))?,
@@ -76,13 +78,13 @@ impl Table {
     /// Saves records in one commit. Their ids follow each other; returns the first (of none: the next id).
     pub fn save_many(&self, records: Records<'_>) -> Result<RecordId> {
         let _writing = self.write()?;
-        records.check(self.home.form())?;
+        records.check(&self.form)?;
         if records.count == 0 {
             return self.next_id();
         }
         let (id, lsn) = self.home.save_many(records.count, |index, slot| {
-            let record = records.get(index, self.home.form());
-            self.home.form().encode(record, slot).map_err(|error| in_item(index, error))
+            let record = records.get(index, &self.form);
+            self.form.encode(record, slot).map_err(|error| in_item(index, error))
         })?;
         self.wait(lsn)?;
         Ok(id)
@@ -91,7 +93,7 @@ impl Table {
     /// Saves a JSON object; returns its id. What it leaves out is null.
     pub fn save_json(&self, json: &str) -> Result<RecordId> {
         let _writing = self.write()?;
-        let (id, lsn) = self.home.save_many(1, |_, slot| self.home.form().encode_json(json, slot))?;
+        let (id, lsn) = self.home.save_many(1, |_, slot| self.form.encode_json(json, slot))?;
         self.wait(lsn)?;
         Ok(id)
     }
@@ -101,7 +103,7 @@ impl Table {
         let _writing = self.write()?;
         let slot_size = self.layout().slot_size;
         let mut slots = Vec::new();
-        let count = self.home.form().encode_json_many(json, &mut slots)?;
+        let count = self.form.encode_json_many(json, &mut slots)?;
         if count == 0 {
             return Ok((self.next_id()?, 0));
         }
@@ -117,11 +119,10 @@ impl Table {
     /// mean nothing.
     #[inline]
     pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        self.read()?;
-        match &self.home {
-            Home::File(file) => file.fetch(id, record),
-            home => home.fetch(id, record),
-        }
+        let Home::File(file) = &self.home else { return self.fetch_elsewhere(id, record) };
+        self.session.read()?;
+        file.check_there()?;
+        file.fetch(id, record)
     }
 
     /// Copies many records; `statuses`, if given, is told the `diamond_status` of each. Does every item and returns
@@ -133,7 +134,7 @@ impl Table {
         mut statuses: Option<&mut [i32]>,
     ) -> Result<()> {
         self.read()?;
-        records.check(ids.len(), self.home.form())?;
+        records.check(ids.len(), &self.form)?;
         if statuses.as_ref().is_some_and(|statuses| statuses.len() < ids.len()) {
             return Err(Error::Invalid("there are fewer places for statuses than ids".into()));
         }
@@ -150,7 +151,7 @@ impl Table {
                     let bytes = &mut bytes[index * stride..][..record_size];
                     let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
                     let slot = &slots[at * slot_size..][..slot_size];
-                    let copied = fetched.and_then(|()| self.home.form().decode(slot, RecordMut { bytes, nulls }));
+                    let copied = fetched.and_then(|()| self.form.decode(slot, RecordMut { bytes, nulls }));
                     if let Some(statuses) = &mut statuses {
                         statuses[index] = copied.as_ref().map_or_else(Error::status, |()| 0);
                     }
@@ -229,13 +230,13 @@ impl Table {
 
     /// Replaces a record.
     pub fn replace(&self, id: RecordId, record: Record<'_>) -> Result<()> {
-        self.replace_slot(id, |slot| self.home.form().encode(record, slot))
+        self.replace_slot(id, |slot| self.form.encode(record, slot))
     }
 
     /// Replaces a record if it still is `expected`, nulls included; else `Conflict`.
     pub fn replace_if(&self, id: RecordId, expected: Record<'_>, record: Record<'_>) -> Result<()> {
-        let pack = |slot: &mut [u8]| self.home.form().encode(expected, slot);
-        self.replace_slot_if(id, pack, |slot| self.home.form().encode(record, slot))
+        let pack = |slot: &mut [u8]| self.form.encode(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.form.encode(record, slot))
     }
 
     /// Replaces many records in one commit, all or none.
@@ -244,32 +245,31 @@ impl Table {
         if records.count != ids.len() {
             return Err(different_counts(ids.len(), records.count));
         }
-        records.check(self.home.form())?;
+        records.check(&self.form)?;
         let mut slots = Vec::new();
         for index in 0..ids.len() {
-            let record = records.get(index, self.home.form());
-            self.push_slot(&mut slots, |slot| self.home.form().encode(record, slot))
-                .map_err(|error| in_item(index, error))?;
+            let record = records.get(index, &self.form);
+            self.push_slot(&mut slots, |slot| self.form.encode(record, slot)).map_err(|error| in_item(index, error))?;
         }
         self.change_many(ids, Some(&slots))
     }
 
     /// Replaces a record by a JSON object. What it leaves out becomes null.
     pub fn replace_json(&self, id: RecordId, json: &str) -> Result<()> {
-        self.replace_slot(id, |slot| self.home.form().encode_json(json, slot))
+        self.replace_slot(id, |slot| self.form.encode_json(json, slot))
     }
 
     /// Replaces a record by a JSON object if it still is `expected`; else `Conflict`.
     pub fn replace_if_json(&self, id: RecordId, expected: &str, json: &str) -> Result<()> {
-        let pack = |slot: &mut [u8]| self.home.form().encode_json(expected, slot);
-        self.replace_slot_if(id, pack, |slot| self.home.form().encode_json(json, slot))
+        let pack = |slot: &mut [u8]| self.form.encode_json(expected, slot);
+        self.replace_slot_if(id, pack, |slot| self.form.encode_json(json, slot))
     }
 
     /// Replaces many records by an array of JSON objects in one commit, all or none.
     pub fn replace_many_json(&self, ids: &[RecordId], json: &str) -> Result<()> {
         self.home.check_writable()?;
         let mut slots = Vec::new();
-        let count = self.home.form().encode_json_many(json, &mut slots)?;
+        let count = self.form.encode_json_many(json, &mut slots)?;
         if count != ids.len() {
             return Err(different_counts(ids.len(), count));
         }
@@ -287,7 +287,7 @@ impl Table {
     pub fn delete_if(&self, id: RecordId, expected: Record<'_>) -> Result<()> {
         let _writing = self.write()?;
         let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
-        self.home.form().encode(expected, &mut slot)?;
+        self.form.encode(expected, &mut slot)?;
         let lsn = self.home.change(id, None, Some(&slot))?;
         self.wait(lsn)
     }
@@ -342,7 +342,7 @@ impl Table {
         let _writing = self.write()?;
         // It comes near while the new record is packed and its frame is summed.
         self.home.prefetch(id, true);
-        let lsn = self.home.form().with_slots(1, |slot| {
+        let lsn = self.form.with_slots(1, |slot| {
             pack(slot)?;
             self.home.change(id, Some(slot), None)
         })?;
@@ -356,7 +356,7 @@ impl Table {
         pack: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
         let _writing = self.write()?;
-        let lsn = self.home.form().with_slots(2, |slots| {
+        let lsn = self.form.with_slots(2, |slots| {
             let (expected, slot) = slots.split_at_mut(self.layout().slot_size);
             expect(expected)?;
             pack(slot)?;
@@ -373,10 +373,16 @@ impl Table {
         pack(&mut slots[at..])
     }
 
+    #[inline(never)]
+    fn fetch_elsewhere(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
+        self.read()?;
+        self.home.fetch(id, record)
+    }
+
     fn fetch_as_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {
         let mut slot = memory::zeros(self.layout().slot_size, "a record")?;
         self.home.fetch_slot(id, &mut slot)?;
-        self.home.form().decode_json(&slot, style, out)
+        self.form.decode_json(&slot, style, out)
     }
 
     /// Puts slots in the places of records that are there or, without slots, deletes them, in one commit.

@@ -59,6 +59,11 @@ pub struct CacheReply<'a> {
 }
 
 impl CacheReply<'_> {
+    /// True if the record was put.
+    pub fn is_there(&self) -> bool {
+        self.stamp.is_some()
+    }
+
     /// The record. Not called where it is not there. False: the answer is refused.
     pub fn put(&mut self, stamp: Stamp, value: Value<'_>) -> bool {
         let (record, nulls) = self.bytes.split_at_mut(self.record_size);

@@ -79,7 +79,7 @@ pub(super) struct Figures {
 /// A table over a store.
 pub(crate) struct KeptTable {
     pub number: u32,
-    pub form: TableForm,
+    pub form: Arc<TableForm>,
     pub(super) next: AtomicU64,
     pub(super) dropped: AtomicBool,
     /// Records that are there, once they were counted; commits change it.
@@ -222,6 +222,11 @@ impl Controller {
         refuse_inside(Arc::as_ptr(&self.bell) as usize)
     }
 
+    /// Refuses a thread on which a module cannot be called.
+    pub fn refuse_elsewhere(&self) -> Result<()> {
+        self.store.refuse_elsewhere().and_then(|()| self.front.refuse_elsewhere())
+    }
+
     /// The table `name`.
     pub fn table(&self, name: &str) -> Option<Arc<KeptTable>> {
         self.tables.read().get(name).cloned()
@@ -352,6 +357,18 @@ impl Controller {
             results[index] = result;
         }
         Ok(results)
+    }
+
+    /// The same past the cache, which a scan is not to fill.
+    pub fn read_many(&self, table: &KeptTable, ids: &[RecordId], slots: &mut [u8]) -> Result<Vec<Result<()>>> {
+        self.refuse_inside()?;
+        let wanted = memory::collect(ids.len(), ids.iter().map(|id| id.0), FETCH)?;
+        let loaded = self.load_newest(table, &wanted)?.into_iter();
+        let slots = slots.chunks_exact_mut(table.form.layout().slot_size);
+        let restore = |(loaded, slot): (Result<Loaded>, &mut [u8])| {
+            loaded.map(|loaded| table.form.restore(&loaded.record, &loaded.nulls, slot))
+        };
+        memory::collect(ids.len(), loaded.zip(slots).map(restore), FETCH)
     }
 
     /// Records for all who want them: what is queued by now is newer than what the store finds.
@@ -486,7 +503,7 @@ impl Controller {
             let mut slots = memory::zeros(BATCH * table.form.layout().slot_size, "the records that are verified")?;
             for first in (0..next).step_by(BATCH) {
                 let ids: Vec<RecordId> = (first..next.min(first + BATCH as u64)).map(RecordId).collect();
-                for result in self.fetch_many(&table, &ids, &mut slots)? {
+                for result in self.read_many(&table, &ids, &mut slots)? {
                     match result {
                         Ok(()) => tell(&name, None)?,
                         Err(Error::NotFound(_)) => {}
@@ -564,7 +581,7 @@ impl KeptTable {
     fn new(number: u32, name: Arc<str>, schema: Schema, next: u64) -> KeptTable {
         KeptTable {
             number,
-            form: TableForm::new(name, schema),
+            form: Arc::new(TableForm::new(name, schema)),
             next: AtomicU64::new(next),
             dropped: AtomicBool::new(false),
             count: AtomicI64::new(0),

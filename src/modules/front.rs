@@ -128,6 +128,11 @@ impl Front {
         })
     }
 
+    /// Refuses a thread on which the cache cannot be called.
+    pub fn refuse_elsewhere(&self) -> Result<()> {
+        self.cache.as_ref().map_or(Ok(()), Seat::refuse_elsewhere)
+    }
+
     /// True if its calls are bound to the thread that opened the database.
     pub fn is_bound(&self) -> bool {
         self.cache.as_ref().is_some_and(|cache| cache.habits().opening_thread)

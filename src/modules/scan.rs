@@ -107,7 +107,7 @@ impl KeptScan {
             false => self.ids.extend((from..from + count).map(RecordId)),
             true => self.ids.extend((to - count..to).rev().map(RecordId)),
         }
-        match self.controller.fetch_many(&self.table, &self.ids, &mut self.slots) {
+        match self.controller.read_many(&self.table, &self.ids, &mut self.slots) {
             Ok(found) => self.found = found,
             Err(error) => {
                 self.ids.clear();

@@ -59,15 +59,23 @@ impl<M: Clone> Seat<M> {
         self.habits
     }
 
+    /// Refuses a thread on which it cannot be called.
+    pub fn refuse_elsewhere(&self) -> Result<()> {
+        if self.habits.opening_thread && std::thread::current().id() != self.opened_by {
+            let text = format!("{} works only on the thread that opened the database", self.name);
+            return Err(Error::WrongThread(text.into()));
+        }
+        Ok(())
+    }
+
     /// Calls the module. The outer error says that it could not be called, the inner one what it says itself.
     pub fn call<T>(
         &self,
         act: impl FnOnce(&M) -> std::result::Result<T, Fault>,
     ) -> Result<std::result::Result<T, Fault>> {
-        if self.habits.opening_thread && std::thread::current().id() != self.opened_by {
-            let text = format!("{} works only on the thread that opened the database", self.name);
-            return Err(Error::WrongThread(text.into()));
-        }
+        // It would wait for the call that it is in.
+        refuse_inside(self.database)?;
+        self.refuse_elsewhere()?;
         // Let go before whoever closes hears that the call has ended.
         let (_running, module) = self.enter()?;
         let _alone = self.habits.one_at_a_time.then(|| self.one.lock());

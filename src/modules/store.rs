@@ -105,6 +105,11 @@ impl Fetched<'_> {
         false
     }
 
+    /// True if the record with the id at `index` was put.
+    pub fn is_there(&self, index: usize) -> bool {
+        self.items.get(index) == Some(&Item::Done)
+    }
+
     /// The record with the id at `index` cannot be told.
     pub fn fail(&mut self, index: usize) {
         if let Some(item) = self.items.get_mut(index) {

@@ -82,7 +82,7 @@ pub struct RecordsMut<'a> {
 pub struct TableFile {
     files: Arc<PagedFiles>,
     file: Arc<PagedFile>,
-    form: TableForm,
+    form: Arc<TableForm>,
     slot_size: usize,
     /// A page has two to this power slots.
     page_shift: u32,
@@ -164,7 +164,7 @@ impl TableFile {
             return Err(damaged("it counts more records than there can be"));
         }
         let page_shift = (file.page_size / slot_size).ilog2();
-        let form = TableForm::new(name, schema);
+        let form = Arc::new(TableForm::new(name, schema));
         Ok(TableFile { files: Arc::clone(files), file, form, slot_size, page_shift, cut })
     }
 
@@ -196,7 +196,7 @@ impl TableFile {
     }
 
     /// The form of its records.
-    pub fn form(&self) -> &TableForm {
+    pub fn form(&self) -> &Arc<TableForm> {
         &self.form
     }
 
@@ -425,6 +425,12 @@ impl TableFile {
             return self.dropped();
         }
         self.form.deleted(id)
+    }
+
+    /// Refuses a table that was dropped.
+    #[inline]
+    pub fn check_there(&self) -> Result<()> {
+        if self.file.is_dropped() { Err(self.dropped()) } else { Ok(()) }
     }
 
     /// The error for a table that was dropped.
