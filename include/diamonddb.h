@@ -175,6 +175,213 @@ const char *diamond_version(void);
 int32_t diamond_abi_version(void);
 
 
+/* Module ==========================================================================================================
+ *
+ * Where the records of a database lie, and what remembers some of them nearer by, can be exchanged: a store and a
+ * cache of the caller's own, as structs of functions (diamond_options.store and .cache), stand in the place of the
+ * built-in ones. diamond_check_store_module and diamond_check_cache_module try whether one keeps its promises.
+ *
+ * A module's functions answer DIAMOND_MODULE_OK; whatever else they return, but for what a function's comment names,
+ * is a failure, and the caller of the database gets MODULE with the text of diamond_reply_error. What they are given
+ * is theirs to read during the call only. They must not throw or jump out, nor call the database that is calling
+ * them: MISUSE. Without flags they are called from any thread, many at once. Each answer is checked as any other
+ * input is, and where one in initialize or fetch is refused, that call has failed, whatever it returns.
+ */
+
+/**
+ * What a module's function, or any other callback, returns. Success is not 0, so that one that failed halfway, as a
+ * script's may, never says it by accident.
+ */
+enum {
+    /** Done, or found. */
+    DIAMOND_MODULE_OK = 20299,
+    /** There is no such record. An answer of a cache's fetch, and of an item of a store's. */
+    DIAMOND_MODULE_MISS = 19785,
+    /** It may have been done: COMMIT_UNKNOWN. */
+    DIAMOND_MODULE_AMBIGUOUS = 16725,
+};
+
+/** diamond_store_module.flags, diamond_cache_module.flags */
+enum {
+    /**
+     * It is called only on the thread that opened the database; calls of the database that need it are WRONG_THREAD
+     * on others, diamond_close among them. The database then has no thread that persists on the interval:
+     * diamond_step does.
+     */
+    DIAMOND_MODULE_OPENING_THREAD = 1,
+    /** One call at a time. */
+    DIAMOND_MODULE_ONE_AT_A_TIME = 2,
+    /** A store does all changes of a call or none. Without it a commit of more than one change is UNSUPPORTED. */
+    DIAMOND_MODULE_ATOMIC = 4,
+    /** A store finds what it has accepted at once. Without it the database remembers all that was not persisted yet. */
+    DIAMOND_MODULE_IMMEDIATE = 8,
+};
+
+/** diamond_change.kind */
+enum {
+    /** The record is as it says from now on. */
+    DIAMOND_CHANGE_STORE = 0,
+    /** The record is gone. record and nulls are NULL. */
+    DIAMOND_CHANGE_DELETE = 1,
+};
+
+/**
+ * Where a module's function puts its answer: it is copied at once, so that nobody has to keep it. Good until that
+ * function returns, on its thread; MISUSE elsewhere.
+ */
+typedef struct diamond_reply diamond_reply;
+
+/** What goes with a record wherever it goes, and comes back as it was: 16 bytes to keep. */
+typedef struct diamond_stamp {
+    /** Grows with every change of the record. */
+    uint64_t version;
+    /** The database's own: it tells a record from whatever else comes back. */
+    uint64_t seal;
+} diamond_stamp;
+
+/** A change of one record. */
+typedef struct diamond_change {
+    /** The table's number. */
+    uint32_t table;
+    /** DIAMOND_CHANGE_... */
+    int32_t kind;
+    uint64_t id;
+    diamond_stamp stamp;
+    const void *record;
+    size_t record_size;
+    const uint8_t *nulls;
+    size_t nulls_size;
+    /** Zeros, room for later. */
+    uint64_t reserved[2];
+} diamond_change;
+
+/**
+ * A store. Tables have numbers; whoever keeps records by number and id needs nothing else of them.
+ *
+ * It promises: (1) It keeps what it is given, record, nulls and stamp, byte for byte, and copies what it keeps.
+ * (2) After persist_all everything that it accepted before is there for every later opening. (3) initialize gives the
+ * text of the last update_meta that was persisted, and tells of each table the highest id and version that were ever
+ * stored, deleted ones among them. (4) A table that is made begins empty, whatever was under its number; one that
+ * update_meta leaves out was dropped. (5) It never answers for one record with another, and a record that is not
+ * there is a miss and no failure. (6) What it cannot do fails; where it does not know, it says AMBIGUOUS.
+ */
+typedef struct diamond_store_module {
+    size_t struct_size;
+    /** DIAMOND_MODULE_... */
+    uint64_t flags;
+    /** Handed to every function. */
+    void *context;
+    /** What messages call it: text that ends in NUL, copied. NULL or empty: "of the caller". */
+    const char *name;
+    /** The first call: diamond_reply_meta and diamond_reply_stored say what is there. */
+    int32_t (*initialize)(void *context, diamond_reply *reply);
+    /**
+     * A table begins. meta is a JSON object: {"table": 1, "name": "people", "next_id": 0, "record_size": 40,
+     * "nulls_size": 1, "schema": {...}}.
+     */
+    int32_t (*make_table)(void *context, uint32_t table, const char *meta, size_t meta_size,
+    diamond_reply *reply);
+    /**
+     * What is to be known of all tables, as JSON text: after each was made, renamed or dropped, and before each
+     * persist_all. Only the newest counts.
+     */
+    int32_t (*update_meta)(void *context, const char *tables, size_t tables_size, diamond_reply *reply);
+    /**
+     * Keeps or queues changes, each of another record. items has a place for each, DIAMOND_MODULE_OK so far: whatever
+     * is put there else says that this one was not done, or that it may have been (DIAMOND_MODULE_AMBIGUOUS).
+     */
+    int32_t (*store)(void *context, const diamond_change *changes, size_t count, int32_t *items,
+    diamond_reply *reply);
+    /**
+     * Gives each record that is there to diamond_reply_record, with the index of its id. items has a place for each,
+     * DIAMOND_MODULE_MISS so far: whatever is put there else says that this one could not be looked for.
+     */
+    int32_t (*fetch)(void *context, uint32_t table, const uint64_t *ids, size_t count, int32_t *items,
+    diamond_reply *reply);
+    /** Makes everything durable that was accepted before. */
+    int32_t (*persist_all)(void *context, diamond_reply *reply);
+    /**
+     * The last call, if not NULL: when the database is closed, after all that ran has returned, or when a diamond_open
+     * that took the module fails.
+     */
+    void (*destroy)(void *context);
+    /** Room for groups of functions to come: NULL. */
+    const void *logs;
+    /** The same. */
+    const void *documents;
+} diamond_store_module;
+
+/**
+ * A cache.
+ *
+ * It promises: (1) What it has of a record is the newest change that it was told, byte for byte; a change older than
+ * what it has is ignored, and a deleted record is a miss. (2) It may forget whatever it likes, but never answers for
+ * one record with another. (3) After clear it has nothing. (4) It copies what it keeps.
+ *
+ * It is never the truth: where it fails it is bypassed, and counted in diamond_stats. Before its first use it is
+ * cleared, and so it is after a change that it failed to hear of.
+ */
+typedef struct diamond_cache_module {
+    size_t struct_size;
+    /** DIAMOND_MODULE_OPENING_THREAD, DIAMOND_MODULE_ONE_AT_A_TIME */
+    uint64_t flags;
+    /** Handed to every function. */
+    void *context;
+    /** What messages call it: text that ends in NUL, copied. NULL or empty: "of the caller". */
+    const char *name;
+    /** A record was saved, fetched or deleted. */
+    int32_t (*store)(void *context, const diamond_change *change, diamond_reply *reply);
+    /** Gives the record to diamond_reply_record, with index 0, or answers DIAMOND_MODULE_MISS. */
+    int32_t (*fetch)(void *context, uint32_t table, uint64_t id, diamond_reply *reply);
+    /** Forgets everything. */
+    int32_t (*clear)(void *context, diamond_reply *reply);
+    /** The last call, if not NULL: as a store's. */
+    void (*destroy)(void *context);
+} diamond_cache_module;
+
+/** Says why a module's function fails, in 4,096 bytes at most; the rest is left out. */
+diamond_status diamond_reply_error(diamond_reply *reply, const char *text, size_t size);
+
+/** In initialize: the text of the last update_meta that was persisted. Not called where there was none. */
+diamond_status diamond_reply_meta(diamond_reply *reply, const char *tables, size_t size);
+
+/**
+ * In initialize: a record with this id and version was once stored in this table. The highest of each are enough,
+ * told at once or apart.
+ */
+diamond_status diamond_reply_stored(diamond_reply *reply, uint32_t table, uint64_t id, uint64_t version);
+
+/**
+ * In fetch: the record with the id at index.
+ *
+ * INVALID: its sizes are not those of the table's records, or there is an answer for that id already.
+ */
+diamond_status diamond_reply_record(diamond_reply *reply, size_t index, const diamond_stamp *stamp,
+    const void *record, size_t record_size, const uint8_t *nulls, size_t nulls_size);
+
+/**
+ * Tries a store. again is another over the same data, or NULL: it is initialized after module was destroyed, to see
+ * what it finds. Both are destroyed in the end. module is one for a new, empty place, and what is there afterwards is
+ * of no use.
+ *
+ * report becomes a JSON text, {"module": "...", "promises": [{"promise": "...", "kept": true, "broken": null}, ...]};
+ * broken says how. Free it with diamond_free.
+ *
+ * MODULE: a promise is broken; the sentence names the first, and the report comes out nevertheless. UNSUPPORTED,
+ * INVALID: a struct is not one of a module; none is destroyed.
+ */
+diamond_status diamond_check_store_module(const diamond_store_module *module,
+    const diamond_store_module *again, char **report, size_t *size);
+
+/**
+ * Tries a cache, and destroys it. report as that of diamond_check_store_module.
+ *
+ * MODULE: a promise is broken; the sentence names the first, and the report comes out nevertheless. UNSUPPORTED,
+ * INVALID: a struct is not one of a module; none is destroyed.
+ */
+diamond_status diamond_check_cache_module(const diamond_cache_module *module, char **report, size_t *size);
+
+
 /* Database ======================================================================================================== */
 
 /** diamond_options.durability: what a call that commits waits for, and so what its commit survives. */
@@ -199,14 +406,8 @@ enum {
     DIAMOND_OPEN_FORCE_NETWORK = 8,
     /** Read clean pages by pread and not through a map: slower, but a bad sector is IO and not a SIGBUS. */
     DIAMOND_OPEN_READ_WITH_PREAD = 16,
-};
-
-/**
- * What every callback returns that went well. It is not 0, so that one that failed halfway, as a
- * script's may, never says it by accident.
- */
-enum {
-    DIAMOND_MODULE_OK = 20299,
+    /** Keep everything in memory, and nothing on disk: path is only a name, and may be empty. */
+    DIAMOND_OPEN_IN_MEMORY = 32,
 };
 
 /** An open database. */
@@ -225,14 +426,16 @@ typedef struct diamond_options {
     uint64_t dirty_soft;
     /** Bytes of changed memory at which writers wait for the checkpoint. 0: a quarter of the machine's memory. */
     uint64_t dirty_hard;
-    /** Reserved for a store module: NULL, else UNSUPPORTED. */
-    const void *store;
-    /** Reserved for a cache module: NULL, else UNSUPPORTED. */
-    const void *cache;
+    /** Where the records lie. NULL: in the database's folder. With a store path is only a name, and may be empty. */
+    const diamond_store_module *store;
+    /** What remembers records nearer by. NULL: nothing, which is right for records in the folder. */
+    const diamond_cache_module *cache;
     /** If not NULL, a failing diamond_open copies its sentence here. */
     char *error;
     /** Bytes at error, the final NUL included. */
     size_t error_size;
+    /** Bytes of memory for the built-in cache, of the records used last. 0: no such cache. */
+    uint64_t cache_bytes;
 } diamond_options;
 
 /** How to back up. All zeros but struct_size are the defaults. */
@@ -259,6 +462,10 @@ typedef struct diamond_backup_options {
  * name, with no NUL inside. options may be NULL. A second open in this process shares what the first opened, and
  * each needs its close.
  *
+ * A store or a cache in the options is a module (above). Where a flag or one of the two is refused, neither is taken.
+ * Else the structs are copied and each is destroyed once, also where the open fails for another reason. Every open
+ * with a store is a database of its own.
+ *
  * BUSY: open in this process with other options. LOCKED: open in another process, whose pid the message tells.
  * NOT_FOUND: see DIAMOND_OPEN_MUST_EXIST. FORMAT, CORRUPT: the folder is not, or no longer, a database.
  * INVALID: a path or option without meaning.
@@ -271,6 +478,8 @@ diamond_status diamond_open(const char *path, size_t path_size, const diamond_op
  * the database was opened more than once in this process, the last close does so. Its tables, batches, cursors and
  * snapshots answer CLOSED from now on, and need their own closes still. A pin counts as an opening: what was
  * committed is durable after this call, but the folder is unlocked by the last diamond_pin_close.
+ *
+ * WRONG_THREAD: a module of it works only on the thread that opened it. It stays open, to be closed there.
  */
 diamond_status diamond_close(diamond_db *db);
 

@@ -46,6 +46,18 @@ fn pins_work_from_c() {
 }
 
 #[test]
+fn stores_and_caches_can_be_written_in_c() {
+    works("modules.c");
+    for file in ["plain_store.c", "array_cache.c"] {
+        let text = fs::read_to_string(kit::installed::root().join("tests/c").join(file)).expect("the file is there");
+        assert!(text.lines().count() < 150, "{file} is short enough to be copied");
+        if file == "array_cache.c" {
+            assert!(include_str!("../README.md").contains(text.trim()), "README.md shows it as it is");
+        }
+    }
+}
+
+#[test]
 fn threads_share_handles_in_c() {
     works("threads.c");
 }
@@ -81,7 +93,7 @@ fn valgrind_finds_nothing() {
         eprintln!("valgrind is not installed: left out");
         return;
     }
-    for source in ["border.c", "tables.c", "batches.c", "scans.c", "snapshots.c", "pins.c"] {
+    for source in ["border.c", "tables.c", "batches.c", "scans.c", "snapshots.c", "pins.c", "modules.c"] {
         let program = compile(source, "valgrind");
         let mut command = Command::new("valgrind");
         command.args(["-q", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=9"]);

@@ -20,7 +20,7 @@ use c_header::{Header, without_comments};
 const HEADER: &str = "include/diamonddb.h";
 
 /// The files with a section of their own, in the order of the header; the rest of `src/ffi` is not for C.
-const SECTIONS: [&str; 7] = ["status", "database", "table", "batch", "cursor", "snapshot", "pin"];
+const SECTIONS: [&str; 8] = ["status", "module", "database", "table", "batch", "cursor", "snapshot", "pin"];
 const INNER: [&str; 3] = ["mod", "borrow", "guard"];
 
 /// What stands above the conventions.

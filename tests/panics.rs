@@ -1,8 +1,8 @@
 //! A panic is a defect of the library, and stops at its border: the call returns PANIC, its database writes nothing
 //! more and goes on reading, other databases do not notice, and opening again recovers.
 //!
-//! Behind every function of the header one is let loose at every point where it borrows, takes or hands out a handle
-//! (feature `simulation`). Elsewhere a disk panics in the midst of a call.
+//! Behind every function of the header one is let loose at every point where it borrows, takes or hands out a handle,
+//! a module or a reply (feature `simulation`). Elsewhere a disk panics in the midst of a call.
 
 #![cfg(feature = "simulation")]
 #![allow(unsafe_code, reason = "a test reads a pin as C does")]
@@ -11,6 +11,8 @@
 mod c_calls;
 #[path = "kit/c_header.rs"]
 mod c_header;
+#[path = "kit/c_modules.rs"]
+mod c_modules;
 mod kit;
 
 use std::cell::RefCell;
@@ -23,6 +25,7 @@ use std::sync::{Arc, mpsc};
 
 use c_calls::{OK, PANIC, POISONED, Role, World, invoke, message};
 use c_header::Header;
+use c_modules::destroyed;
 use diamonddb::os::simulated::SimulatedDisk;
 use diamonddb::os::{Open, RealDisk};
 use diamonddb::{Database, Durability, Error, OpenOptions, RecordId, Table, panic_at_border_point};
@@ -54,10 +57,8 @@ fn panics_at(header: &Header, name: &str, point: u32) -> bool {
     let content = world.content();
     let mut call = world.prepare(name);
     let works_on_handle = call.slots.iter().any(|it| matches!(it.role, Role::Handle(_)));
-    panic_at_border_point(point);
-    let status = call.run();
-    let sentence = message();
-    panic_at_border_point(0);
+    let status = call.run_while(&|is_running| panic_at_border_point(if is_running { point } else { 0 }));
+    let sentence = call.said.clone();
     if status == OK {
         call.take_back();
         world.finish(call);
@@ -88,6 +89,30 @@ fn panics_at(header: &Header, name: &str, point: u32) -> bool {
     }
     assert_eq!(world.run("diamond_table_save"), OK, "{name} at {point}: {}", message());
     true
+}
+
+#[test]
+fn a_panic_of_an_open_destroys_its_modules_once_or_leaves_them() {
+    let header = header();
+    let world = World::new(&header);
+    let mut seen = Vec::new();
+    for point in 1.. {
+        let mut call = world.prepare("diamond_open");
+        call.hand_over("options->store");
+        call.hand_over("options->cache");
+        let contexts = call.modules();
+        let status = call.run_while(&|is_running| panic_at_border_point(if is_running { point } else { 0 }));
+        if status == OK {
+            call.take_back();
+            world.finish(call);
+            break;
+        }
+        assert_eq!(status, PANIC, "at {point}: {}", call.said);
+        seen.push(contexts.iter().map(|(context, _)| destroyed(*context)).collect::<Vec<_>>());
+        world.finish(call);
+    }
+    assert!(seen.iter().all(|it| [[0, 0], [1, 1]].contains(&[it[0], it[1]])), "{seen:?}");
+    assert!(seen.contains(&vec![0, 0]) && seen.contains(&vec![1, 1]), "{seen:?}");
 }
 
 #[test]

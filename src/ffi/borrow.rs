@@ -108,6 +108,17 @@ impl Call {
 
     /// Takes the value out of a handle and frees the handle. None for NULL.
     pub(super) unsafe fn take<H: Handle>(&self, handle: *mut H, argument: &str) -> Result<Option<H::Value>> {
+        // SAFETY: the caller's promise is ours.
+        unsafe { self.take_if(handle, argument, |_| Ok(())) }
+    }
+
+    /// The same, unless `check` refuses it: then the handle stays open.
+    pub(super) unsafe fn take_if<H: Handle>(
+        &self,
+        handle: *mut H,
+        argument: &str,
+        check: impl FnOnce(&H::Value) -> Result<()>,
+    ) -> Result<Option<H::Value>> {
         let marked = handle.cast::<Marked<H::Value>>();
         if marked.is_null() {
             return Ok(None);
@@ -117,6 +128,10 @@ impl Call {
         }
         // SAFETY: rule 2, as in `handle`.
         let mark = unsafe { &*addr_of!((*marked).mark) };
+        if mark.load(Ordering::Relaxed) == H::MARK {
+            // SAFETY: the mark says which kind it is.
+            check(unsafe { &*addr_of!((*marked).value) })?;
+        }
         // Of two threads that close one handle, one wins.
         if let Err(mark) = mark.compare_exchange(H::MARK, CLOSED, Ordering::AcqRel, Ordering::Relaxed) {
             return Err(self.bad_mark(mark, argument, H::NAME));

@@ -12,8 +12,11 @@ use serde_json::json;
 
 use super::borrow::{Handle, Struct, array_json};
 use super::guard::{Call, guard};
+use super::module::{
+    CCache, CStore, anonymous_module, diamond_cache_module, diamond_store_module, read_cache, read_store,
+};
 use super::status::diamond_status;
-use crate::database::{Database, Durability, Lsn, OpenOptions, VerifyReport};
+use crate::database::{CacheChoice, Database, Durability, Lsn, OpenOptions, StoreChoice, VerifyReport};
 use crate::error::{Error, Result};
 use crate::memory;
 
@@ -54,6 +57,8 @@ pub enum anonymous_open {
     DIAMOND_OPEN_FORCE_NETWORK = 8,
     /// Read clean pages by pread and not through a map: slower, but a bad sector is IO and not a SIGBUS.
     DIAMOND_OPEN_READ_WITH_PREAD = 16,
+    /// Keep everything in memory, and nothing on disk: path is only a name, and may be empty.
+    DIAMOND_OPEN_IN_MEMORY = 32,
 }
 
 /// How to open a database. All zeros but struct_size are the defaults.
@@ -71,14 +76,16 @@ pub struct diamond_options {
     pub dirty_soft: u64,
     /// Bytes of changed memory at which writers wait for the checkpoint. 0: a quarter of the machine's memory.
     pub dirty_hard: u64,
-    /// Reserved for a store module: NULL, else UNSUPPORTED.
-    pub store: *const c_void,
-    /// Reserved for a cache module: NULL, else UNSUPPORTED.
-    pub cache: *const c_void,
+    /// Where the records lie. NULL: in the database's folder. With a store path is only a name, and may be empty.
+    pub store: *const diamond_store_module,
+    /// What remembers records nearer by. NULL: nothing, which is right for records in the folder.
+    pub cache: *const diamond_cache_module,
     /// If not NULL, a failing diamond_open copies its sentence here.
     pub error: *mut c_char,
     /// Bytes at error, the final NUL included.
     pub error_size: usize,
+    /// Bytes of memory for the built-in cache, of the records used last. 0: no such cache.
+    pub cache_bytes: u64,
 }
 
 // SAFETY: as the trait asks; 0 and NULL are values of numbers and pointers.
@@ -90,6 +97,10 @@ unsafe impl Struct for diamond_options {
 /// Opens the database in the folder at path, and makes both where they are missing. path is the bytes of a file
 /// name, with no NUL inside. options may be NULL. A second open in this process shares what the first opened, and
 /// each needs its close.
+///
+/// A store or a cache in the options is a module (above). Where a flag or one of the two is refused, neither is taken.
+/// Else the structs are copied and each is destroyed once, also where the open fails for another reason. Every open
+/// with a store is a database of its own.
 ///
 /// BUSY: open in this process with other options. LOCKED: open in another process, whose pid the message tells.
 /// NOT_FOUND: see DIAMOND_OPEN_MUST_EXIST. FORMAT, CORRUPT: the folder is not, or no longer, a database.
@@ -107,7 +118,7 @@ pub unsafe extern "C" fn diamond_open(
             let db = call.handle_out(db, "db")?;
             (db, read_options(call, options)?, call.slice(path.cast::<u8>(), path_size, "path")?)
         };
-        let opened = Database::open(checked_path(call, path)?, &options)?;
+        let opened = Database::open(checked_path(call, path, options.store == StoreChoice::Native)?, &options)?;
         call.holds(Arc::clone(opened.session()));
         db.put(opened);
         Ok(())
@@ -131,27 +142,49 @@ unsafe fn read_options(call: &Call, options: *const diamond_options) -> Result<O
         DIAMOND_OPEN_NO_THREADS,
         DIAMOND_OPEN_FORCE_NETWORK,
         DIAMOND_OPEN_READ_WITH_PREAD,
+        DIAMOND_OPEN_IN_MEMORY,
     ];
     call.check_flags(given.flags, known.iter().fold(0, |all, &flag| all | flag as u64), "options->flags")?;
-    for (module, field) in [(given.store, "store"), (given.cache, "cache")] {
-        if !module.is_null() {
-            let text = format!("{}: `options->{field}` must be NULL: this version has no modules.", call.name);
-            return Err(Error::Unsupported(text.into()));
-        }
-    }
     let has = |flag: anonymous_open| given.flags & flag as u64 != 0;
+    if has(DIAMOND_OPEN_IN_MEMORY) && !given.store.is_null() {
+        let text = format!("{}: DIAMOND_OPEN_IN_MEMORY goes with no `options->store`.", call.name);
+        return Err(Error::Invalid(text.into()));
+    }
+    if given.cache_bytes > 0 && !given.cache.is_null() {
+        let text = format!("{}: `options->cache_bytes` goes with no `options->cache`.", call.name);
+        return Err(Error::Invalid(text.into()));
+    }
+    let durability = checked_durability(call, given.durability)?;
+    // The modules last: who refuses one must not have taken another.
+    // SAFETY: the conventions.
+    let (cache, store) = unsafe {
+        let (cache, store) = (given.cache, given.store);
+        let cache = if cache.is_null() { None } else { Some(read_cache(call, cache, "options->cache")?) };
+        let store = if store.is_null() { None } else { Some(read_store(call, store, "options->store")?) };
+        (cache.map(CCache::take), store.map(CStore::take))
+    };
+    let cache = match cache {
+        Some(cache) => CacheChoice::Module(cache),
+        None if given.cache_bytes > 0 => CacheChoice::Lru(given.cache_bytes),
+        None => CacheChoice::None,
+    };
+    let store = match store {
+        Some(store) => StoreChoice::Module(store),
+        None if has(DIAMOND_OPEN_IN_MEMORY) => StoreChoice::Memory,
+        None => StoreChoice::Native,
+    };
     Ok(OpenOptions {
         must_exist: has(DIAMOND_OPEN_MUST_EXIST),
         read_only: has(DIAMOND_OPEN_READ_ONLY),
         no_threads: has(DIAMOND_OPEN_NO_THREADS),
         force: has(DIAMOND_OPEN_FORCE_NETWORK),
         pread: has(DIAMOND_OPEN_READ_WITH_PREAD),
-        durability: checked_durability(call, given.durability)?,
+        durability,
         interval_ms: given.interval_ms,
         dirty_soft: given.dirty_soft,
         dirty_hard: given.dirty_hard,
-        store: Default::default(),
-        cache: Default::default(),
+        store,
+        cache,
         sizes: Default::default(),
     })
 }
@@ -169,9 +202,9 @@ fn checked_durability(call: &Call, durability: i32) -> Result<Durability> {
     }
 }
 
-fn checked_path<'a>(call: &Call, path: &'a [u8]) -> Result<&'a OsStr> {
+fn checked_path<'a>(call: &Call, path: &'a [u8], is_folder: bool) -> Result<&'a OsStr> {
     let what = match path {
-        [] => "is empty",
+        [] if is_folder => "is empty",
         _ if path.contains(&0) => "has a NUL inside (path_size does not count a final one)",
         _ => return Ok(OsStr::from_bytes(path)),
     };
@@ -182,6 +215,8 @@ fn checked_path<'a>(call: &Call, path: &'a [u8]) -> Result<&'a OsStr> {
 /// the database was opened more than once in this process, the last close does so. Its tables, batches, cursors and
 /// snapshots answer CLOSED from now on, and need their own closes still. A pin counts as an opening: what was
 /// committed is durable after this call, but the folder is unlocked by the last diamond_pin_close.
+///
+/// WRONG_THREAD: a module of it works only on the thread that opened it. It stays open, to be closed there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_close(db: *mut diamond_db) -> diamond_status {
     guard("diamond_close", |call| {
@@ -189,8 +224,9 @@ pub unsafe extern "C" fn diamond_close(db: *mut diamond_db) -> diamond_status {
         if !db.is_null() && BACKED_UP.get() == db {
             return Err(call.misuse("db", "is being backed up by this thread: its progress callback must not close it"));
         }
+        // A module that is bound to its thread must not end on another.
         // SAFETY: the conventions.
-        let db = unsafe { call.take(db, "db")? };
+        let db = unsafe { call.take_if(db, "db", Database::refuse_elsewhere)? };
         db.map_or(Ok(()), Database::close)
     })
 }
@@ -296,14 +332,6 @@ fn judge(report: &VerifyReport) -> Result<()> {
     Err(Error::Corrupt(format!("{count} findings, the first in {}: {}", first.file, first.message).into()))
 }
 
-/// What every callback returns that went well. It is not 0, so that one that failed halfway, as a
-/// script's may, never says it by accident.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub enum anonymous_module {
-    DIAMOND_MODULE_OK = 0x4F4B,
-}
-
 /// How to back up. All zeros but struct_size are the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -362,7 +390,7 @@ pub unsafe extern "C" fn diamond_backup(
             let goes_on = answer == anonymous_module::DIAMOND_MODULE_OK as i32;
             if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        database.backup(checked_path(call, path)?, progress)
+        database.backup(checked_path(call, path, true)?, progress)
     })
 }
 
@@ -421,9 +449,9 @@ mod tests {
     #[test]
     fn a_path_is_not_empty_and_has_no_nul() {
         guard("diamond_open", |call| {
-            assert!(checked_path(call, b"").is_err());
-            assert!(checked_path(call, b"folder\0").is_err());
-            assert!(checked_path(call, b"folder \xff").is_ok());
+            assert!(checked_path(call, b"", true).is_err());
+            assert!(checked_path(call, b"folder\0", false).is_err());
+            assert!(checked_path(call, b"folder \xff", true).is_ok());
             Ok(())
         });
     }

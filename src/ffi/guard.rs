@@ -151,7 +151,7 @@ pub mod simulated {
     }
 
     /// Lets this thread panic when its calls of the C interface pass the point that is `count` points ahead; 0 takes
-    /// that back. A call passes a point wherever it borrows, takes or hands out a handle.
+    /// that back. A call passes a point wherever it borrows, takes or hands out a handle, a module or a reply.
     pub fn panic_at_border_point(count: u32) {
         LEFT.set(count);
     }

@@ -85,6 +85,8 @@ mod guard;
 
 mod status;
 
+mod module;
+
 mod database;
 
 mod table;

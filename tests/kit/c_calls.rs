@@ -7,6 +7,10 @@
 //! Handles come from the header too: a function whose last parameter is `diamond_x **` opens an x, and
 //! `diamond_x_close` closes it.
 //!
+//! A call with a reply is made where that is alive: within a module's function (`kit/c_modules.rs`). A module that is
+//! an argument is given; one in the options of an open only where a test hands it over, since it changes what the
+//! database can do.
+//!
 //! What a call writes lies between guard bytes. What it reads lies in memory of exactly its size, for valgrind and
 //! the address sanitizer to see what goes beyond.
 
@@ -16,6 +20,7 @@
 use std::ffi::{CStr, c_void};
 
 use crate::c_header::{Function, Header, Struct, Variable};
+use crate::c_modules::{self, Scene};
 use crate::kit::Folder;
 
 type Export = unsafe extern "C" fn();
@@ -30,6 +35,8 @@ macro_rules! exports {
 // The addresses of all functions. What is called is decided by the header, which is held against this list.
 exports! {
     diamond_error_message diamond_free diamond_version diamond_abi_version
+    diamond_reply_error diamond_reply_meta diamond_reply_stored diamond_reply_record
+    diamond_check_store_module diamond_check_cache_module
     diamond_open diamond_close diamond_flush diamond_checkpoint diamond_step diamond_wait_durable diamond_verify
     diamond_backup diamond_stats
     diamond_table_make diamond_table_open diamond_table_close diamond_table_drop diamond_table_rename
@@ -55,10 +62,12 @@ pub const UNSUPPORTED: i32 = 105;
 pub const TOO_LARGE: i32 = 106;
 pub const NOT_FOUND: i32 = 200;
 pub const OUT_OF_RANGE: i32 = 201;
+pub const BUSY: i32 = 300;
 pub const TIMEOUT: i32 = 304;
 pub const CANCELLED: i32 = 305;
 pub const POISONED: i32 = 502;
 pub const PANIC: i32 = 601;
+pub const MODULE: i32 = 602;
 
 /// What a callback returns that went well.
 pub const MODULE_OK: i32 = 0x4F4B;
@@ -76,6 +85,9 @@ extern "C" fn goes_on(context: *mut c_void, done_bytes: u64, total_bytes: u64) -
 pub extern "C" fn answers<const ANSWER: i32>(_context: *mut c_void, _done_bytes: u64, _total_bytes: u64) -> i32 {
     ANSWER
 }
+
+/// What stands for the reply of a call, until it is made.
+const REPLY: u64 = 0x00DD_4E50_0000;
 
 /// The table that every world has, two of its records, and what they are as JSON. `char name[15]`, a double.
 pub const SCHEMA: &str = r#"{"name":["string",15,"required"],"age":["number",3]}"#;
@@ -114,6 +126,14 @@ pub enum Role {
     Callback,
     /// What the callback is handed.
     Context,
+    /// Where the answer of a module's function goes.
+    Reply,
+    /// A module, of this struct; its fields are slots of their own.
+    Module(String),
+    ModuleFunction,
+    ModuleContext,
+    /// Text that ends in NUL, or NULL.
+    ModuleName,
     Text,
     Record,
     RecordOut,
@@ -125,6 +145,8 @@ pub enum Role {
     Size,
     /// How many there are of what the slots beside it name.
     Count,
+    /// Which of these it is about.
+    Index,
     Stride,
     Ids,
     IdsOut,
@@ -144,6 +166,19 @@ pub enum Role {
     Reserved,
 }
 
+/// The role of a module's field.
+fn module_recipe(module: &str, it: &Variable) -> Role {
+    match (it.kind.as_str(), it.name.as_str()) {
+        ("size_t", "struct_size") => Role::StructSize,
+        ("uint64_t", "flags") => Role::Flags,
+        ("void *", "context") => Role::ModuleContext,
+        ("const char *", "name") => Role::ModuleName,
+        (kind, _) if kind.contains("(*)") => Role::ModuleFunction,
+        ("const void *", _) => Role::Reserved,
+        (kind, name) => panic!("{module}: no recipe for `{kind} {name}`; tests/kit/c_calls.rs needs one"),
+    }
+}
+
 /// The role of a parameter or field, by its type and its name.
 fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
     let Variable { kind, name } = it;
@@ -151,6 +186,12 @@ fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
     let stars = kind.matches('*').count();
     if pointee == "diamond_slots" {
         return Role::StructOut(pointee.to_owned());
+    }
+    if pointee.ends_with("_module") {
+        return Role::Module(pointee.to_owned());
+    }
+    if pointee == "diamond_reply" {
+        return Role::Reply;
     }
     if header.find_struct(pointee).is_some() {
         return Role::Struct(pointee.to_owned());
@@ -161,13 +202,14 @@ fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
     }
     match (kind.as_str(), name.as_str()) {
         ("size_t", "struct_size") => Role::StructSize,
+        ("size_t", "size") => Role::Size,
+        ("size_t", "index") => Role::Index,
         ("size_t", name) if name.ends_with("_size") => Role::Size,
         ("size_t", name) if name.ends_with("_stride") => Role::Stride,
         ("size_t", "count" | "capacity" | "ids_count") => Role::Count,
         ("int32_t (*)(void *context, uint64_t done_bytes, uint64_t total_bytes)", _) => Role::Callback,
         ("void *", "context") => Role::Context,
         ("const char *", _) => Role::Text,
-        ("const void *", "store" | "cache") => Role::Reserved,
         ("const void *", _) => Role::Record,
         ("void *", "record") => Role::RecordOut,
         ("void *", "records") => Role::Records,
@@ -184,7 +226,8 @@ fn recipe(header: &Header, function: &str, it: &Variable) -> Role {
         ("uint64_t", "lsn") => Role::Lsn,
         ("uint64_t" | "uint32_t", "flags") => Role::Flags,
         ("int32_t", _) => Role::Choice,
-        ("uint64_t", "first_id" | "end_id" | "dirty_soft" | "dirty_hard") => Role::Number,
+        ("uint64_t", "first_id" | "end_id" | "dirty_soft" | "dirty_hard" | "cache_bytes") => Role::Number,
+        ("uint64_t", "version" | "seal") => Role::Number,
         ("uint32_t", _) => Role::Number,
         _ => panic!("{function}: no recipe for `{kind} {name}`; tests/kit/c_calls.rs needs one"),
     }
@@ -197,13 +240,44 @@ pub struct Slot {
     pub name: String,
     /// As messages call it: `options`, `request->record`.
     pub label: String,
+    /// Of a size: the label of what is so large.
+    pub measured: Option<String>,
     place: Place,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     Argument(usize),
-    Field { argument: usize, offset: usize, size: usize },
+    /// In the struct to which the slot of this label points.
+    Field {
+        of: String,
+        offset: usize,
+        size: usize,
+    },
+}
+
+/// Where a call with a reply is made, and with which.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// Wherever it belongs, one after the other.
+    Fitting,
+    In(Scene),
+    /// In a scene, with the reply of one that is over.
+    Stale(Scene),
+    /// In none, with the reply of one that is over.
+    Outside(Scene),
+    /// With a reply that is alive, and another thread's.
+    OtherThread(Scene),
+}
+
+/// The scenes in which a function of a reply has something to say.
+fn scenes(function: &str) -> &'static [Scene] {
+    match function {
+        "diamond_reply_meta" | "diamond_reply_stored" => &[Scene::Initialize],
+        "diamond_reply_record" => &[Scene::StoreFetch, Scene::CacheFetch],
+        "diamond_reply_error" => &Scene::ALL,
+        _ => panic!("{function}: no scene for it; tests/kit/c_calls.rs needs one"),
+    }
 }
 
 /// Memory of one slot: `size` bytes, and guards around if a call writes to it.
@@ -248,8 +322,13 @@ impl Memory {
 
 /// A call with everything that it needs.
 pub struct Call<'a> {
+    header: &'a Header,
     pub function: &'a Function,
     pub slots: Vec<Slot>,
+    /// For a call with a reply.
+    pub stage: Stage,
+    /// This thread's sentence after it.
+    pub said: String,
     arguments: Vec<u64>,
     /// The memory of slots, by their labels.
     memory: Vec<(String, Memory)>,
@@ -339,8 +418,11 @@ impl<'a> World<'a> {
         let slots = slots(self.header, function);
         let arguments = vec![0; function.parameters.len()];
         let mut call = Call {
+            header: self.header,
             function,
             slots,
+            stage: Stage::Fitting,
+            said: String::new(),
             arguments,
             memory: Vec::new(),
             handles,
@@ -366,16 +448,29 @@ impl<'a> World<'a> {
             }
             Role::Callback => return goes_on as *const () as u64,
             Role::Context => return CONTEXT,
+            Role::Reply => return REPLY,
+            Role::Module(kind) => {
+                let size = struct_size(self.header.find_struct(kind).expect("the header has it"));
+                let address = call.keep(&slot.label, Memory::of(&vec![0; size]));
+                return if slot.label.contains("->") { 0 } else { address };
+            }
+            Role::ModuleFunction => return c_modules::function(&slot.owner(&call.slots), &slot.name),
+            // The second of two stores is one over the same data.
+            Role::ModuleContext if slot.label == "again->context" => {
+                return c_modules::context_beside(call.value("module->context"));
+            }
+            Role::ModuleContext => return c_modules::context(),
+            Role::ModuleName => Memory::of(b"kept\0"),
             Role::StructSize => {
-                let Place::Field { argument, .. } = slot.place else { panic!("{} is in no struct", slot.label) };
-                return call.memory_of(&call.function.parameters[argument].name).size as u64;
+                let Place::Field { of, .. } = &slot.place else { panic!("{} is in no struct", slot.label) };
+                return call.memory_of(of).size as u64;
             }
             Role::Text => Memory::of(good_text(call, &slot.name).as_bytes()),
             // The text or record itself is the slot before.
             Role::Size if slot.name == "error_size" => return 64,
             Role::Size => {
-                let label = slot.label.strip_suffix("_size").expect("the name of a size");
-                return call.memory_of(label).size as u64;
+                let measured = slot.measured.as_deref().expect("a size is that of something");
+                return call.memory_of(measured).size as u64;
             }
             Role::Record => Memory::of(&record()),
             Role::Records => {
@@ -399,9 +494,8 @@ impl<'a> World<'a> {
             Role::ErrorOut => Memory::out(64),
             Role::HandleOut(_) | Role::TextOut => Memory::out(8),
             Role::NumberOut(size) => Memory::out(*size),
-            Role::Stride | Role::Id | Role::Lsn | Role::Flags | Role::Choice | Role::Number | Role::Reserved => {
-                return 0;
-            }
+            Role::Stride | Role::Index | Role::Id | Role::Lsn | Role::Flags => return 0,
+            Role::Choice | Role::Number | Role::Reserved => return 0,
         };
         call.keep(&slot.label, memory)
     }
@@ -492,15 +586,114 @@ fn good_text(call: &Call, name: &str) -> String {
         "schema" => SCHEMA.to_owned(),
         "json" if function.contains("_many") => format!("[{JSON},{JSON}]"),
         "json" | "expected" => JSON.to_owned(),
+        "text" => "it is raining".to_owned(),
+        "tables" => "{}".to_owned(),
         _ => panic!("{function}: no text for `{name}`; tests/kit/c_calls.rs needs one"),
+    }
+}
+
+impl Slot {
+    /// The kind of module of which this is a field.
+    fn owner(&self, slots: &[Slot]) -> String {
+        let of = slots.iter().find(|it| matches!(&self.place, Place::Field { of, .. } if *of == it.label));
+        let Some(Slot { role: Role::Module(kind), .. }) = of else { panic!("{} is in no module", self.label) };
+        kind.clone()
     }
 }
 
 impl Call<'_> {
     /// Calls it.
     pub fn run(&mut self) -> i32 {
+        self.run_while(&|_| {})
+    }
+
+    /// The same; `around` hears right before the function itself is called, and right after.
+    pub fn run_while(&mut self, around: &dyn Fn(bool)) -> i32 {
         self.is_closed = self.closes().is_some();
-        invoke(&self.function.name, &self.arguments)
+        if !self.slots.iter().any(|it| it.role == Role::Reply) {
+            return self.make(0, around);
+        }
+        let header = self.header;
+        // The reply of a scene that is over.
+        let stale = |scene| {
+            let mut stale = 0;
+            c_modules::play(header, scene, &mut |reply| {
+                stale = reply;
+                0
+            });
+            stale
+        };
+        let mut statuses = Vec::new();
+        match self.stage {
+            Stage::Fitting => {
+                for scene in scenes(&self.function.name) {
+                    c_modules::play(header, *scene, &mut |reply| {
+                        statuses.push(self.make(reply, around));
+                        0
+                    });
+                }
+            }
+            Stage::In(scene) => {
+                c_modules::play(header, scene, &mut |reply| {
+                    statuses.push(self.make(reply, around));
+                    0
+                });
+            }
+            Stage::Stale(scene) => {
+                let stale = stale(scene);
+                c_modules::play(header, scene, &mut |_| {
+                    statuses.push(self.make(stale, around));
+                    0
+                });
+            }
+            Stage::Outside(scene) => statuses.push(self.make(stale(scene), around)),
+            Stage::OtherThread(scene) => {
+                c_modules::play(header, scene, &mut |reply| {
+                    let status = std::thread::scope(|threads| threads.spawn(|| self.make(reply, &|_| {})).join());
+                    statuses.push(status.expect("a call does not panic"));
+                    0
+                });
+            }
+        }
+        statuses.dedup();
+        assert_eq!(statuses.len(), 1, "{}: not the same in all scenes: {statuses:?}", self.function.name);
+        statuses[0]
+    }
+
+    fn make(&mut self, reply: u64, around: &dyn Fn(bool)) -> i32 {
+        let with_reply = |&it: &u64| if it.wrapping_sub(REPLY) < 8 { reply + (it - REPLY) } else { it };
+        let arguments: Vec<u64> = self.arguments.iter().map(with_reply).collect();
+        around(true);
+        let status = invoke(&self.function.name, &arguments);
+        around(false);
+        self.said = message();
+        status
+    }
+
+    /// Gives it the module that is prepared for this slot.
+    pub fn hand_over(&mut self, label: &str) {
+        let address = self.memory_of(label).address();
+        self.set(label, address);
+    }
+
+    /// The modules that it is given: the context of each, and whether that is to be destroyed.
+    pub fn modules(&self) -> Vec<(u64, bool)> {
+        let modules = self.slots.iter().filter(|it| matches!(it.role, Role::Module(_)));
+        let given = modules.filter(|it| self.value(&it.label) != 0);
+        let read = |it: &Slot| {
+            let field = |name: &str| self.value(&format!("{}->{name}", it.label));
+            let seen = field("struct_size") > self.offset(&format!("{}->destroy", it.label));
+            (field("context"), seen && field("destroy") != 0)
+        };
+        given.map(read).collect()
+    }
+
+    /// Where a field lies in its struct.
+    pub fn offset(&self, label: &str) -> u64 {
+        match self.slot(label).expect("there is such a slot").place {
+            Place::Field { offset, .. } => offset as u64,
+            Place::Argument(_) => panic!("{label} is in no struct"),
+        }
     }
 
     /// The slot of this label.
@@ -511,9 +704,9 @@ impl Call<'_> {
     pub fn value(&self, label: &str) -> u64 {
         match self.slot(label).expect("there is such a slot").place {
             Place::Argument(index) => self.arguments[index],
-            Place::Field { argument, offset, size } => {
+            Place::Field { of, offset, size } => {
                 let mut word = [0; 8];
-                let memory = self.memory_of(&self.function.parameters[argument].name);
+                let memory = self.memory_of(&of);
                 word[..size].copy_from_slice(&memory.bytes[memory.start + offset..][..size]);
                 u64::from_le_bytes(word)
             }
@@ -540,12 +733,11 @@ impl Call<'_> {
     }
 
     fn put(&mut self, slot: &Slot, value: u64) {
-        match slot.place {
-            Place::Argument(index) => self.arguments[index] = value,
-            Place::Field { argument, offset, size } => {
-                let name = self.function.parameters[argument].name.clone();
-                let (_, memory) = self.memory.iter_mut().find(|(label, _)| *label == name).expect("it is a struct");
-                memory.bytes[memory.start + offset..][..size].copy_from_slice(&value.to_le_bytes()[..size]);
+        match &slot.place {
+            Place::Argument(index) => self.arguments[*index] = value,
+            Place::Field { of, offset, size } => {
+                let (_, memory) = self.memory.iter_mut().find(|(label, _)| label == of).expect("it is a struct");
+                memory.bytes[memory.start + offset..][..*size].copy_from_slice(&value.to_le_bytes()[..*size]);
             }
         }
     }
@@ -659,26 +851,66 @@ pub fn slots(header: &Header, function: &Function) -> Vec<Slot> {
     let mut slots = Vec::new();
     for (argument, it) in function.parameters.iter().enumerate() {
         let role = recipe(header, &function.name, it);
-        let fields = match &role {
-            Role::Struct(kind) => header.find_struct(kind).expect("the header has it").fields.as_slice(),
-            // All behind the first, its size, is the call's to fill.
-            Role::StructOut(kind) => &header.find_struct(kind).expect("the header has it").fields[..1],
-            _ => &[],
-        };
-        slots.push(Slot { role, name: it.name.clone(), label: it.name.clone(), place: Place::Argument(argument) });
-        let mut offset = 0usize;
-        for field in fields {
-            let size = size_of_kind(&field.kind);
-            offset = offset.next_multiple_of(size);
-            // What a request gives back is a number in its struct.
-            let gives = function.name.ends_with("save_by") && field.name == "id";
-            let role = if gives { Role::Number } else { recipe(header, &function.name, field) };
-            let label = format!("{}->{}", it.name, field.name);
-            slots.push(Slot { role, name: field.name.clone(), label, place: Place::Field { argument, offset, size } });
-            offset += size;
-        }
+        add_slot(header, function, Place::Argument(argument), it.name.clone(), role, it, &mut slots);
     }
     slots
+}
+
+fn add_slot(
+    header: &Header,
+    function: &Function,
+    place: Place,
+    label: String,
+    role: Role,
+    it: &Variable,
+    slots: &mut Vec<Slot>,
+) {
+    let fields = match &role {
+        Role::Struct(kind) | Role::Module(kind) => {
+            header.find_struct(kind).expect("the header has it").fields.as_slice()
+        }
+        // All behind the first, its size, is the call's to fill.
+        Role::StructOut(kind) => &header.find_struct(kind).expect("the header has it").fields[..1],
+        _ => &[],
+    };
+    let measured = match (&role, label.strip_suffix("_size")) {
+        (Role::Size, Some(measured)) => Some(measured.to_owned()),
+        (Role::Size, None) => slots.last().map(|before| before.label.clone()),
+        _ => None,
+    };
+    let module = if let Role::Module(kind) = &role { Some(kind.clone()) } else { None };
+    slots.push(Slot { role, name: it.name.clone(), label: label.clone(), measured, place });
+    let mut offset = 0usize;
+    for field in fields {
+        let size = size_of_kind(&field.kind);
+        offset = offset.next_multiple_of(size);
+        // What a request gives back is a number in its struct.
+        let gives = function.name.ends_with("save_by") && field.name == "id";
+        let role = match &module {
+            Some(module) => module_recipe(module, field),
+            None if gives => Role::Number,
+            None => recipe(header, &function.name, field),
+        };
+        let place = Place::Field { of: label.clone(), offset, size };
+        add_slot(header, function, place, format!("{label}->{}", field.name), role, field, slots);
+        offset += size;
+    }
+}
+
+/// A struct with these fields, and zeros in all others but its size.
+pub fn filled(header: &Header, kind: &str, values: &[(&str, u64)]) -> Vec<u64> {
+    let it = header.find_struct(kind).expect("the header has it");
+    let mut words = vec![0; struct_size(it) / 8];
+    words[0] = struct_size(it) as u64;
+    for (name, value) in values {
+        let before = it.fields.iter().take_while(|field| field.name != *name);
+        let offset = before.fold(0, |offset: usize, field| {
+            let size = size_of_kind(&field.kind);
+            offset.next_multiple_of(size) + size
+        });
+        words[offset.div_ceil(8)] = *value;
+    }
+    words
 }
 
 pub fn struct_size(it: &Struct) -> usize {
