@@ -89,6 +89,8 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) 
         held: Cell::new(None),
     };
     let ended = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(feature = "simulation")]
+        let _inside = simulated::Inside::enter();
         let result = body(&call);
         // In here, since the last owner takes an engine down with it.
         drop(call.held.take());
@@ -148,19 +150,44 @@ pub mod simulated {
 
     thread_local! {
         static LEFT: Cell<u32> = const { Cell::new(0) };
+        /// How many calls are under way, one from within the other.
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+        /// How many were when a panic was asked for.
+        static ASKED_AT: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// Lets this thread panic when its calls of the C interface pass the point that is `count` points ahead; 0 takes
-    /// that back. A call passes a point wherever it borrows, takes or hands out a handle, a module or a reply.
+    /// Lets this thread panic when its next calls of the C interface pass the point that is `count` points ahead; 0
+    /// takes that back. A call passes a point wherever it borrows, takes or hands out a handle, a module or a reply.
+    /// What a module calls meanwhile does not count: a panic there is stopped there.
     pub fn panic_at_border_point(count: u32) {
         LEFT.set(count);
+        ASKED_AT.set(DEPTH.get());
     }
 
     pub(in crate::ffi) fn pass() {
+        if DEPTH.get() != ASKED_AT.get() + 1 {
+            return;
+        }
         let left = LEFT.get();
         LEFT.set(left.saturating_sub(1));
         if left == 1 {
             panic!("a test asked for it");
+        }
+    }
+
+    /// A call that is under way.
+    pub(super) struct Inside;
+
+    impl Inside {
+        pub(super) fn enter() -> Inside {
+            DEPTH.set(DEPTH.get() + 1);
+            Inside
+        }
+    }
+
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get() - 1);
         }
     }
 }
