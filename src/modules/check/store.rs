@@ -193,7 +193,7 @@ fn others_stay(stage: &mut Stage) -> Look {
     let samples: Vec<Vec<Sample>> =
         tables.iter().map(|table| (0..10).map(|id| stage.sample(*table, id)).collect()).collect();
     samples.iter().try_for_each(|samples| stage.put_each(samples))?;
-    stage.forms.remove(&tables[1]);
+    stage.tables.remove(&tables[1]);
     stage.update_meta()?;
     stage.persist()?;
     stage.expect_all(tables[0], &samples[0])?;
@@ -348,12 +348,29 @@ fn highest(left: &[Left], told: &Found) -> Look {
     Ok(())
 }
 
+/// A table as the meta-data have it.
+fn describe(table: u32, form: Form) -> String {
+    let Form { record_size, field_count } = form;
+    let size = |field: usize| if field + 1 < field_count { 1 } else { record_size - (field_count - 1) };
+    let schema = (0..field_count).map(|field| (format!("f{field}"), json!(["bytes", size(field)])));
+    let schema: serde_json::Map<String, serde_json::Value> = schema.collect();
+    json!({
+        "table": table,
+        "name": format!("table {table}"),
+        "next_id": 0,
+        "record_size": record_size,
+        "nulls_size": form.nulls_size(),
+        "schema": schema,
+    })
+    .to_string()
+}
+
 /// A store, and what it was told.
 struct Stage {
     seat: Seat<Arc<dyn Store>>,
     habits: Habits,
-    /// The tables that are there.
-    forms: BTreeMap<u32, Form>,
+    /// The tables that are there, and each as the meta-data have it.
+    tables: BTreeMap<u32, (Form, String)>,
     next_table: u32,
     version: AtomicU64,
     /// The meta-data that it has.
@@ -365,7 +382,7 @@ impl Stage {
         Stage {
             seat: Stage::seat(store, name, habits),
             habits,
-            forms: BTreeMap::new(),
+            tables: BTreeMap::new(),
             next_table: 1,
             version: AtomicU64::new(1),
             meta: Mutex::default(),
@@ -397,45 +414,27 @@ impl Stage {
     fn make(&mut self, form: Form) -> Result<u32, String> {
         let table = self.next_table;
         self.next_table += 1;
-        self.forms.insert(table, form);
+        self.tables.insert(table, (form, describe(table, form)));
         let made = self.make_numbered(table);
         if made.is_err() {
-            self.forms.remove(&table);
+            self.tables.remove(&table);
         }
         made.map(|()| table)
     }
 
     fn make_numbered(&self, table: u32) -> Look {
-        let meta = self.describe(table, self.forms[&table]).to_string();
-        self.call("make_table", |store| store.make_table(table, &meta))?;
+        let (_, meta) = &self.tables[&table];
+        self.call("make_table", |store| store.make_table(table, meta))?;
         self.update_meta()
     }
 
     fn update_meta(&self) -> Look {
-        let tables: Vec<serde_json::Value> =
-            self.forms.iter().map(|(table, form)| self.describe(*table, *form)).collect();
-        let version = self.version.load(Ordering::SeqCst);
-        let meta = json!({"format": 1, "next_table": self.next_table, "version": version, "tables": tables});
-        let meta = meta.to_string();
+        let tables: Vec<&str> = self.tables.values().map(|(_, meta)| meta.as_str()).collect();
+        let (next, version, tables) = (self.next_table, self.version.load(Ordering::SeqCst), tables.join(","));
+        let meta = format!(r#"{{"format":1,"next_table":{next},"version":{version},"tables":[{tables}]}}"#);
         self.call("update_meta", |store| store.update_meta(&meta))?;
         *self.meta.lock() = meta;
         Ok(())
-    }
-
-    /// A table as the meta-data have it.
-    fn describe(&self, table: u32, form: Form) -> serde_json::Value {
-        let Form { record_size, field_count } = form;
-        let size = |field: usize| if field + 1 < field_count { 1 } else { record_size - (field_count - 1) };
-        let schema = (0..field_count).map(|field| (format!("f{field}"), json!(["bytes", size(field)])));
-        let schema: serde_json::Map<String, serde_json::Value> = schema.collect();
-        json!({
-            "table": table,
-            "name": format!("table {table}"),
-            "next_id": 0,
-            "record_size": record_size,
-            "nulls_size": form.nulls_size(),
-            "schema": schema,
-        })
     }
 
     fn compare_meta(&self, told: &Found) -> Look {
@@ -448,8 +447,12 @@ impl Stage {
 
     /// A new version of a record.
     fn sample(&self, table: u32, id: u64) -> Sample {
-        let form = self.forms.get(&table).copied().unwrap_or(PLAIN);
+        let form = self.form(table);
         Sample::new(Key { table, id }, self.next_version(), form)
+    }
+
+    fn form(&self, table: u32) -> Form {
+        self.tables.get(&table).map_or(PLAIN, |(form, _)| *form)
     }
 
     fn next_version(&self) -> u64 {
@@ -500,7 +503,7 @@ impl Stage {
     }
 
     fn fetch(&self, table: u32, ids: &[u64]) -> Result<Vec<Option<Sample>>, String> {
-        let form = self.forms.get(&table).copied().unwrap_or(PLAIN);
+        let form = self.form(table);
         let (record_size, nulls_size) = (form.record_size, form.nulls_size());
         let size = record_size + nulls_size;
         let mut bytes = vec![0; ids.len() * size];
