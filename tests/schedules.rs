@@ -22,12 +22,14 @@ use std::time::Duration;
 
 use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::{
-    Committed, Database, Durability, Error, JsonStyle, Lsn, OpenOptions, RecordId, Records, ScanRange, Table,
+    CacheChoice, Committed, Database, Durability, Error, JsonStyle, Lsn, OpenOptions, RecordId, Records, ScanRange,
+    StoreChoice, Table,
 };
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread;
 use support::history::{Change, History, TableNumber};
 use support::model::Kind;
+use support::modules::Queueing;
 use support::script::abandon;
 use support::{number_from_env, oracle, small_sizes};
 
@@ -804,6 +806,68 @@ fn a_page_that_a_checkpoint_is_writing_is_never_taken_for_damaged() {
     let seeds = [0x20_002D, 0x31_001B, 0x32_00F3];
     let counts = run_rounds(OWN_THREADS.name, seeds, |seed, counts| schedule(OWN_THREADS, seed, counts));
     assert_eq!(counted(&counts.schedules), (seeds.len() * ROUND) as u64);
+}
+
+#[test]
+fn a_record_that_was_saved_is_read_by_everyone_over_any_pair_of_store_and_cache() {
+    let counts = run("modules", 960, read_through_modules);
+    for counter in [&counts.commits, &counts.reads] {
+        assert!(counted(counter) > 0);
+    }
+}
+
+/// Each record has one writer, who counts up in it. Whoever reads it afterwards sees that or more.
+fn read_through_modules(seed: u64, counts: &Arc<Counts>) {
+    let mut rng = Rng::new(seed);
+    let durability = [Durability::Sync, Durability::Os, Durability::Async][rng.below(3) as usize];
+    let cache = [CacheChoice::Lru(2000), CacheChoice::Lru(1 << 20), CacheChoice::None][rng.below(3) as usize].clone();
+    let store: StoreChoice = match rng.below(3) {
+        0 => StoreChoice::Native,
+        1 => StoreChoice::Memory,
+        _ => StoreChoice::Module(Arc::new(Queueing::default())),
+    };
+    let options = OpenOptions { no_threads: true, store: store.clone(), cache, ..small_sizes(durability) };
+    let db = match store {
+        StoreChoice::Native => Database::open_on(SimulatedDisk::new(rng.next()) as _, &options),
+        _ => Database::open("", &options),
+    };
+    let db = Arc::new(db.expect("it is new"));
+    let table = db.make_table("t", &Kind::Small.schema()).expect("a new table is made");
+    let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..2).map(|_| AtomicU64::new(0)).collect());
+    for _ in 0..2 {
+        table.save_json(&Kind::Small.json(0)).expect("nothing fails");
+    }
+    let writer = |id: u64| {
+        let (table, acknowledged, counts) = (table.clone(), Arc::clone(&acknowledged), Arc::clone(counts));
+        thread::spawn(move || {
+            for n in 1..5 {
+                table.replace_json(RecordId(id), &Kind::Small.json(n)).expect("nothing fails");
+                acknowledged[id as usize].store(n, Ordering::SeqCst);
+                count(&counts.commits);
+            }
+        })
+    };
+    let reader = || {
+        let (table, acknowledged, counts) = (table.clone(), Arc::clone(&acknowledged), Arc::clone(counts));
+        thread::spawn(move || {
+            for round in 0..8 {
+                let id = round % 2;
+                let least = acknowledged[id as usize].load(Ordering::SeqCst);
+                let found = table.fetch_json(RecordId(id), JsonStyle::default()).expect("it is there");
+                let allowed: Vec<String> = (least..5).map(|n| Kind::Small.json(n)).collect();
+                assert!(allowed.contains(&found), "record {id} is {found}, and {least} was acknowledged");
+                count(&counts.reads);
+            }
+        })
+    };
+    let others = Arc::clone(&db);
+    let persister = thread::spawn(move || (0..2).for_each(|_| others.flush().expect("nothing fails")));
+    let threads = [writer(0), writer(1), reader(), reader(), reader(), persister];
+    threads.into_iter().for_each(|thread| thread.join().expect("a thread that panics ends the schedule"));
+    for id in 0..2 {
+        let found = table.fetch_json(RecordId(id), JsonStyle::default()).expect("it is there");
+        assert_eq!(found, Kind::Small.json(4));
+    }
 }
 
 #[test]

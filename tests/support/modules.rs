@@ -1,8 +1,14 @@
 //! Stores and caches for tests: such as users may have, and such as fail.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+#[cfg(not(shuttle))]
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+
+// The queue is held while the records behind it are called, where a scheduler may let others go on.
+#[cfg(shuttle)]
+use shuttle::sync::Mutex;
 
 use diamonddb::modules::{
     Cache, CacheReply, Change, Fault, Fetched, Found, Habits, Item, Key, LruCache, MemoryStore, Stamp, Store, Value,
