@@ -11,14 +11,11 @@ use crate::mutant::{Mutant, broken};
 use crate::os::sync::Mutex;
 use crate::os::{Disk, DiskLock, Open};
 use crate::pages::{NewDatabase, PagedFiles, UNFINISHED, unfinished_backup};
-use crate::table::{KIND_TABLE, Schema, TableFile};
+use crate::table::{KIND_TABLE, Schema, TableFile, TableForm};
 
 use super::engine::{check_name, no_table};
 use super::options::{CacheChoice, OpenOptions};
 use super::upkeep::Upkeep;
-
-/// How many tables a database has at most.
-const TABLE_COUNT_MAX: usize = 65_536;
 
 /// One folder's engine.
 pub struct NativeEngine {
@@ -140,16 +137,10 @@ impl NativeEngine {
             (tables.get(name).cloned(), tables.len())
         };
         if let Some(table) = found {
-            return match table.schema().difference(schema) {
-                None => Ok((table, self.files.last_lsn())),
-                Some(difference) => {
-                    Err(Error::SchemaDiffers(format!("table {name} exists with another schema: {difference}").into()))
-                }
-            };
+            table.form().expect_schema(schema)?;
+            return Ok((table, self.files.last_lsn()));
         }
-        if count >= TABLE_COUNT_MAX {
-            return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
-        }
+        TableForm::admit(count)?;
         let page_size = TableFile::page_size(schema.layout().slot_size, self.options.page_size_max());
         let meta = TableFile::describe(name, &schema.to_json())?;
         let (file, lsn) = self.files.create_file(KIND_TABLE, page_size, meta)?;
@@ -211,8 +202,7 @@ impl NativeEngine {
                 return Ok(());
             }
             if self.tables.lock().contains_key(to) {
-                let text = format!("table {from} cannot be renamed to {to}: there is a table of that name");
-                return Err(Error::Conflict(text.into()));
+                return Err(table.form().name_taken(to));
             }
             let lsn = table.rename(to)?;
             let mut tables = self.tables.lock();

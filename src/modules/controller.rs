@@ -113,9 +113,6 @@ struct TableMeta {
 /// The form of the meta-data.
 const META_FORMAT: u32 = 1;
 
-/// How many tables a database has at most.
-const TABLE_COUNT_MAX: usize = 65_536;
-
 /// How many records a verification fetches at once.
 const BATCH: usize = 256;
 
@@ -243,16 +240,10 @@ impl Controller {
         self.admit_writer()?;
         let _naming = self.naming.lock();
         if let Some(table) = self.table(name) {
-            return match table.form.schema().difference(schema) {
-                None => Ok((table, self.last_lsn())),
-                Some(difference) => {
-                    Err(Error::SchemaDiffers(format!("table {name} exists with another schema: {difference}").into()))
-                }
-            };
+            table.form.expect_schema(schema)?;
+            return Ok((table, self.last_lsn()));
         }
-        if self.tables.read().len() >= TABLE_COUNT_MAX {
-            return Err(Error::TooLarge(format!("a database has at most {TABLE_COUNT_MAX} tables").into()));
-        }
+        TableForm::admit(self.tables.read().len())?;
         let number = u32::try_from(self.next_table.fetch_add(1, Ordering::SeqCst));
         let number = number.map_err(|_| Error::TooLarge("this database has made as many tables as it can".into()))?;
         let table = Arc::new(KeptTable::new(number, Arc::from(name), schema.clone(), 0));
@@ -301,8 +292,7 @@ impl Controller {
                 tables.insert(Arc::from(to), Arc::clone(&table));
             };
             if self.tables.read().contains_key(to) {
-                let text = format!("table {from} cannot be renamed to {to}: there is a table of that name");
-                return Err(Error::Conflict(text.into()));
+                return Err(table.form.name_taken(to));
             }
             rename(from, to);
             if let Err(error) = self.update_meta() {

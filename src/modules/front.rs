@@ -30,8 +30,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// What memory of a fetch is for, in messages.
 const FETCHES: &str = "a fetch of many records";
 
-/// How many lists there are, so that threads with different records seldom meet.
-const STRIPES: usize = 64;
+/// There are two to this power lists.
+const STRIPE_BITS: u32 = 6;
+const STRIPES: usize = 1 << STRIPE_BITS;
 
 /// A fetched record as it goes into a slot.
 pub(crate) struct Loaded {
@@ -72,14 +73,14 @@ struct Counts {
 
 #[derive(Default)]
 struct Stripe {
+    /// How many of its records were written; grows under the lock.
+    written: AtomicU64,
     lists: Mutex<Lists>,
     moved: Condvar,
 }
 
 #[derive(Default)]
 struct Lists {
-    /// How many records of this list were written.
-    written: u64,
     /// Records that are being written.
     turns: HashSet<Key>,
     /// Records that are being fetched.
@@ -230,8 +231,9 @@ impl Front {
         let written = self.written();
         let result = act();
         for key in &turns.keys {
-            let mut lists = self.stripe(*key).lists.lock();
-            lists.written += 1;
+            let stripe = self.stripe(*key);
+            let mut lists = stripe.lists.lock();
+            stripe.written.fetch_add(1, Ordering::SeqCst);
             if let Some(flight) = lists.flights.remove(key) {
                 flight.overtaken.store(true, Ordering::SeqCst);
             }
@@ -333,7 +335,7 @@ impl Front {
     fn written(&self) -> [u64; STRIPES] {
         match self.cache {
             None => [0; STRIPES],
-            Some(_) => std::array::from_fn(|stripe| self.stripes[stripe].lists.lock().written),
+            Some(_) => std::array::from_fn(|stripe| self.stripes[stripe].written.load(Ordering::SeqCst)),
         }
     }
 
@@ -343,8 +345,8 @@ impl Front {
             return;
         }
         let Ok(_turn) = self.take_turns(&[change.key]) else { return };
-        let stripe = stripe_of(change.key);
-        if self.stripes[stripe].lists.lock().written == written[stripe] {
+        let stripe = change.key.list(STRIPE_BITS);
+        if self.stripes[stripe].written.load(Ordering::SeqCst) == written[stripe] {
             self.tell_cache(change);
         }
     }
@@ -393,7 +395,7 @@ impl Front {
     }
 
     fn stripe(&self, key: Key) -> &Stripe {
-        &self.stripes[stripe_of(key)]
+        &self.stripes[key.list(STRIPE_BITS)]
     }
 
     /// Lets the cache go.
@@ -418,11 +420,6 @@ impl Front {
             own,
         })
     }
-}
-
-fn stripe_of(key: Key) -> usize {
-    let spread = (u64::from(key.table) << 32 ^ key.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (spread >> 58) as usize % STRIPES
 }
 
 enum Joined<'a> {

@@ -11,7 +11,7 @@ use crate::os::sync::Mutex;
 use super::{Cache, CacheFigures, CacheReply, Change, Fault, Habits, Key, Stamp, Value};
 
 /// So that threads with different records seldom meet.
-const SHARDS: u64 = 16;
+const SHARD_BITS: u32 = 4;
 
 /// What a record takes beside its bytes: its place in the table and in the list.
 const OVERHEAD: u64 = 128;
@@ -51,15 +51,14 @@ impl LruCache {
     pub fn new(bytes: u64) -> LruCache {
         let shard = || {
             let (places, records, free) = (HashMap::new(), Vec::new(), Vec::new());
-            let limit = bytes / SHARDS;
+            let limit = bytes >> SHARD_BITS;
             Mutex::new(Shard { limit, bytes: 0, evicted: 0, places, records, free, newest: NONE, oldest: NONE })
         };
-        LruCache { shards: (0..SHARDS).map(|_| shard()).collect() }
+        LruCache { shards: (0..1 << SHARD_BITS).map(|_| shard()).collect() }
     }
 
     fn shard(&self, key: Key) -> &Mutex<Shard> {
-        let spread = (u64::from(key.table) << 40 ^ key.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        &self.shards[(spread >> 60) as usize]
+        &self.shards[key.list(SHARD_BITS)]
     }
 }
 

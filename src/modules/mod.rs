@@ -66,6 +66,14 @@ pub struct Key {
     pub id: u64,
 }
 
+impl Key {
+    /// Which of two to the power of `bits` lists it belongs in, so that threads with different records seldom meet.
+    fn list(self, bits: u32) -> usize {
+        let spread = (u64::from(self.table) << 32 ^ self.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (spread >> (64 - bits)) as usize
+    }
+}
+
 /// What goes with a record wherever it goes, and comes back as it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {

@@ -11,8 +11,8 @@ use crate::table::TableForm;
 
 use super::{Change, Key, Loaded, Stamp, Value};
 
-/// How many parts it has, so that threads with different records seldom meet.
-const STRIPES: usize = 64;
+/// It has two to this power parts.
+const STRIPE_BITS: u32 = 6;
 
 /// What a change takes beside its bytes.
 const OVERHEAD: u64 = 96;
@@ -69,7 +69,7 @@ pub(super) enum Known {
 
 impl Queue {
     pub fn new() -> Result<Queue> {
-        let stripes = memory::collect(STRIPES, std::iter::repeat_with(Mutex::default), "the modules")?;
+        let stripes = memory::collect(1 << STRIPE_BITS, std::iter::repeat_with(Mutex::default), "the modules")?;
         Ok(Queue { stripes: stripes.into_boxed_slice(), bytes: AtomicU64::new(0) })
     }
 
@@ -153,7 +153,6 @@ impl Queue {
     }
 
     fn stripe(&self, key: Key) -> &Mutex<HashMap<Key, Queued>> {
-        let spread = (u64::from(key.table) << 32 ^ key.id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        &self.stripes[(spread >> 58) as usize % STRIPES]
+        &self.stripes[key.list(STRIPE_BITS)]
     }
 }

@@ -14,6 +14,9 @@ use super::json::{JsonStyle, decode_json, encode_json, encode_json_many};
 use super::record::{Record, RecordMut, STATE_LIVE, decode_packed, encode_packed};
 use super::{Layout, RecordId, Schema};
 
+/// How many tables a database may have: each is a file.
+const COUNT_MAX: usize = 65_536;
+
 /// Name and schema of a table.
 pub struct TableForm {
     schema: Schema,
@@ -26,6 +29,14 @@ thread_local! {
 }
 
 impl TableForm {
+    /// Refuses one more table where there are so many.
+    pub fn admit(count: usize) -> Result<()> {
+        if count < COUNT_MAX {
+            return Ok(());
+        }
+        Err(Error::TooLarge(format!("a database has at most {COUNT_MAX} tables").into()))
+    }
+
     /// Records of this schema, in a table of this name.
     pub fn new(name: Arc<str>, schema: Schema) -> TableForm {
         TableForm { schema, name: RwLock::new(name) }
@@ -89,6 +100,21 @@ impl TableForm {
         slot[..layout.record_size].copy_from_slice(record);
         slot[layout.nulls()].copy_from_slice(nulls);
         slot[layout.state_offset] = STATE_LIVE;
+    }
+
+    /// Refuses another schema than its own.
+    pub fn expect_schema(&self, schema: &Schema) -> Result<()> {
+        self.schema.difference(schema).map_or(Ok(()), |difference| {
+            let text = format!("table {} exists with another schema: {difference}", self.name());
+            Err(Error::SchemaDiffers(text.into()))
+        })
+    }
+
+    /// The error for a new name that another table has.
+    #[cold]
+    pub fn name_taken(&self, to: &str) -> Error {
+        let text = format!("table {} cannot be renamed to {to}: there is a table of that name", self.name());
+        Error::Conflict(text.into())
     }
 
     /// The error for an id that was never given, where `next` is the next to be.
