@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use diamonddb::os::simulated::{FailKind, Failure, SimulatedDisk};
 use diamonddb::{Durability, Error};
 use support::crash::{Crashes, Effort};
+use support::failing::recover;
 use support::oracle;
 use support::script::{Run, Step, words::*};
 use support::small_sizes;
@@ -265,20 +266,9 @@ impl Driver {
     }
 }
 
-/// The disk works again: what is there is right, after a kill and after a power cut, and writing goes on.
-fn end(mut run: Run, seed: u64, place: Place) -> u64 {
-    run.disk.clear_failures();
-    run.kill();
-    run.open().unwrap_or_else(|error| panic!("opening after all failures: {error:?}"));
-    let table = run.model().tables.keys().next().cloned();
-    let more = match &table {
-        None => vec![make("z"), save("z")],
-        Some(name) => vec![save(name), save_many(name, 14), Step::Verify, Step::Checkpoint, save(name)],
-    };
-    for step in more {
-        run.step(&step).unwrap_or_else(|error| panic!("{step:?} after all failures: {error:?}"));
-    }
-    let phases = run.finish();
+/// What is there is right, after a kill and after a power cut.
+fn end(run: Run, seed: u64, place: Place) -> u64 {
+    let phases = recover(run);
     let effort = Effort { seed: seed ^ place.at, samples: 1, all: false, again_one_in: 200, kill_one_in: 2000 };
     let mut crashes = Crashes::new("faults", effort);
     crashes.visit_some(&phases, if place.kind == FailKind::LostSync { 12 } else { 3 });

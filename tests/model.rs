@@ -44,30 +44,7 @@ fn a_database_in_a_folder_answers_as_plain_maps_do() {
     let _told = Told(seed);
     let path = std::env::temp_dir().join(format!("diamonddb_model_{}", std::process::id()));
     let options = OpenOptions { no_threads: false, interval_ms: 5, ..small_sizes(Durability::Async) };
-    let mut db = Database::open(&path, &options).expect("a new folder opens");
-    let (mut rng, mut model, mut next) = (Rng::new(seed), Model::default(), 0);
-    for number in 0..2000 {
-        let step = random::step(&mut rng, &model, 1);
-        let n = next;
-        next += 100;
-        if matches!(step, Step::Reopen | Step::Kill) {
-            db.close().expect("a clean close");
-            db = Database::open(&path, &options).expect("it opens again");
-            continue;
-        }
-        let planned = model.after(&step, n);
-        let done = support::script::call(&db, &step, n, &model);
-        let status = done.as_ref().err().map_or(0, diamonddb::Error::status);
-        assert_eq!(status, planned.as_ref().err().copied().unwrap_or(0), "step {number}, {step:?}: {done:?}");
-        model = planned.unwrap_or(model);
-        if number % 100 == 99 {
-            let found = oracle::read(&db).expect("everything can be read");
-            assert!(found == model, "after step {number}: {}", model.difference(&found));
-            oracle::agree(&db, &model).unwrap_or_else(|what| panic!("after step {number}: {what}"));
-        }
-    }
-    db.close().expect("a clean close");
-    std::fs::remove_dir_all(&path).expect("the folder is ours");
+    random::agree(&path, &options, &mut Rng::new(seed), 2000);
 }
 
 struct Told(u64);

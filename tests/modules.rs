@@ -50,30 +50,7 @@ fn every_pair_of_store_and_cache_answers_as_plain_maps_do() {
         let options = OpenOptions { durability, no_threads: rng.chance(1, 2), sizes: sizes.sizes, ..options };
         println!("{name}, {durability:?}, DIAMOND_SEED={seed}");
         let path = std::env::temp_dir().join(format!("diamonddb_modules_{}", std::process::id()));
-        let mut db = Database::open(&path, &options).expect("a new database opens");
-        let (mut model, mut next) = (Model::default(), 0);
-        for number in 0..600 {
-            let step = random::step(&mut rng, &model, 1);
-            let n = next;
-            next += 100;
-            if matches!(step, Step::Reopen | Step::Kill) {
-                db.close().expect("a clean close");
-                db = Database::open(&path, &options).expect("it opens again");
-                continue;
-            }
-            let planned = model.after(&step, n);
-            let done = support::script::call(&db, &step, n, &model);
-            let status = done.as_ref().err().map_or(0, Error::status);
-            assert_eq!(status, planned.as_ref().err().copied().unwrap_or(0), "step {number}, {step:?}: {done:?}");
-            model = planned.unwrap_or(model);
-            if number % 60 == 59 {
-                let found = oracle::read(&db).expect("everything can be read");
-                assert!(found == model, "after step {number}: {}", model.difference(&found));
-                oracle::agree(&db, &model).unwrap_or_else(|what| panic!("after step {number}: {what}"));
-            }
-        }
-        db.close().expect("a clean close");
-        let _ = std::fs::remove_dir_all(&path);
+        random::agree(&path, &options, &mut rng, 600);
     }
 }
 

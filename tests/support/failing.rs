@@ -5,7 +5,7 @@ use diamonddb::os::simulated::{FailKind, Failure, Rng, SimulatedDisk};
 use diamonddb::{Error, OpenOptions};
 
 use super::crash::{Crashes, Effort};
-use super::script::{Run, Step, words::*};
+use super::script::{Phase, Run, Step, words::*};
 
 pub const FULL: i32 = 302;
 pub const COMMIT_UNKNOWN: i32 = 400;
@@ -109,8 +109,8 @@ pub fn run(name: &str, options: &OpenOptions, seed: u64, steps: &[Step], struck:
     was_struck.then(|| end(name, run, seed, struck))
 }
 
-/// The disk works again: what is there is right, after a kill and after a power cut, and writing goes on.
-fn end(name: &str, mut run: Run, seed: u64, struck: Struck) -> u64 {
+/// The disk works again: what is there is right, and writing goes on. Gives what a power cut may strike.
+pub fn recover(mut run: Run) -> Vec<Phase> {
     run.disk.clear_failures();
     run.kill();
     run.open().unwrap_or_else(|error| panic!("opening after all failures: {error:?}"));
@@ -122,7 +122,12 @@ fn end(name: &str, mut run: Run, seed: u64, struck: Struck) -> u64 {
     for step in more {
         run.step(&step).unwrap_or_else(|error| panic!("{step:?} after all failures: {error:?}"));
     }
-    let phases = run.finish();
+    run.finish()
+}
+
+/// What is there is right, after a kill and after a power cut.
+fn end(name: &str, run: Run, seed: u64, struck: Struck) -> u64 {
+    let phases = recover(run);
     let effort = Effort { seed: seed ^ struck.failure.at, samples: 1, all: false, again_one_in: 100, kill_one_in: 50 };
     let mut crashes = Crashes::new(name, effort);
     crashes.visit_some(&phases, if struck.failure.kind == FailKind::LostSync { 12 } else { 4 });

@@ -1,11 +1,44 @@
 //! Random steps, as a model of the database may meet them.
 
+use std::path::Path;
+
 use diamonddb::os::simulated::Rng;
+use diamonddb::{Database, Error, OpenOptions};
 
 use super::model::{Kind, Model};
-use super::script::{Part, Step};
+use super::oracle;
+use super::script::{Part, Step, call};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Does random steps in a new folder, and in a model beside it; both answer the same.
+pub fn agree(path: &Path, options: &OpenOptions, rng: &mut Rng, steps: u64) {
+    let mut db = Database::open(path, options).expect("a new folder opens");
+    let (mut model, mut next) = (Model::default(), 0);
+    for number in 0..steps {
+        let step = step(rng, &model, 1);
+        let n = next;
+        next += 100;
+        if matches!(step, Step::Reopen | Step::Kill) {
+            db.close().expect("a clean close");
+            db = Database::open(path, options).expect("it opens again");
+            continue;
+        }
+        let planned = model.after(&step, n);
+        let done = call(&db, &step, n, &model);
+        let status = done.as_ref().err().map_or(0, Error::status);
+        assert_eq!(status, planned.as_ref().err().copied().unwrap_or(0), "step {number}, {step:?}: {done:?}");
+        model = planned.unwrap_or(model);
+        if number % 60 == 59 {
+            let found = oracle::read(&db).expect("everything can be read");
+            assert!(found == model, "after step {number}: {}", model.difference(&found));
+            oracle::agree(&db, &model).unwrap_or_else(|what| panic!("after step {number}: {what}"));
+        }
+    }
+    db.close().expect("a clean close");
+    // A database in memory has made none.
+    let _ = std::fs::remove_dir_all(path);
+}
 
 /// Something to do, more often sensible than not. `depth` 1 has no steps with steps inside.
 pub fn step(rng: &mut Rng, model: &Model, depth: u32) -> Step {
