@@ -10,105 +10,180 @@
 
 enum { RECORDS = 1000, SIZE = 100, CALLS = 20000, ROUNDS = 15 };
 
-#define OK(call)                                                                          \
-    do {                                                                                  \
-        if (call) { fprintf(stderr, "%s: %s\n", #call, diamond_error_message()); exit(1); } \
-    } while (0)
+/* Ends the program where a call fails. */
+static void try(diamond_status status)
+{
+    if (status == DIAMOND_STATUS_OK) return;
+    fprintf(stderr, "status %d: %s\n", status, diamond_error_message());
+    exit(1);
+}
 
-/* A store in an array: one table's records by id. */
-struct slot { diamond_stamp stamp; int there; unsigned char record[SIZE], nulls; };
+/* A store in an array ============================================================================================= */
+
+/* The records of one table, by id. */
+struct slot {
+    diamond_stamp stamp;
+    int is_there;
+    unsigned char record[SIZE], nulls;
+};
+
 static struct slot slots[RECORDS + CALLS * (ROUNDS + 2)];
 
-static int32_t begin(void *context, diamond_reply *reply) { return (void)context, (void)reply, DIAMOND_MODULE_OK; }
-static int32_t make(void *context, uint32_t table, const char *meta, size_t size, diamond_reply *reply) {
-    return (void)context, (void)table, (void)meta, (void)size, (void)reply, DIAMOND_MODULE_OK;
+static int32_t begin_or_persist(void *context, diamond_reply *reply)
+{
+    (void)context, (void)reply;
+    return DIAMOND_MODULE_OK;
 }
-static int32_t meta(void *context, const char *tables, size_t size, diamond_reply *reply) {
-    return (void)context, (void)tables, (void)size, (void)reply, DIAMOND_MODULE_OK;
+
+static int32_t make_table(void *context, uint32_t table, const char *meta, size_t size, diamond_reply *reply)
+{
+    (void)context, (void)table, (void)meta, (void)size, (void)reply;
+    return DIAMOND_MODULE_OK;
 }
-static int32_t keep(void *context, const diamond_change *changes, size_t count, int32_t *items, diamond_reply *reply) {
+
+static int32_t update_meta(void *context, const char *tables, size_t size, diamond_reply *reply)
+{
+    (void)context, (void)tables, (void)size, (void)reply;
+    return DIAMOND_MODULE_OK;
+}
+
+static int32_t store_all(void *context, const diamond_change *changes, size_t count, int32_t *items,
+    diamond_reply *reply)
+{
     (void)context, (void)items, (void)reply;
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = slots + changes[i].id;
-        slot->stamp = changes[i].stamp, slot->there = 1, slot->nulls = *changes[i].nulls;
+        slot->stamp = changes[i].stamp;
+        slot->is_there = 1;
+        slot->nulls = *changes[i].nulls;
         memcpy(slot->record, changes[i].record, SIZE);
     }
     return DIAMOND_MODULE_OK;
 }
-static int32_t look(void *context, uint32_t table, const uint64_t *ids, size_t count, int32_t *items, diamond_reply *reply) {
+
+static int32_t fetch_all(void *context, uint32_t table, const uint64_t *ids, size_t count, int32_t *items,
+    diamond_reply *reply)
+{
     (void)context, (void)table, (void)items;
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = slots + ids[i];
-        if (slot->there) diamond_reply_record(reply, i, &slot->stamp, slot->record, SIZE, &slot->nulls, 1);
+        if (slot->is_there) diamond_reply_record(reply, i, &slot->stamp, slot->record, SIZE, &slot->nulls, 1);
     }
     return DIAMOND_MODULE_OK;
 }
 
-struct way { const char *name; diamond_options options; diamond_db *db; diamond_table *table; double fetch[ROUNDS], save[ROUNDS]; };
+static const diamond_store_module plain_store = {
+    .struct_size = sizeof plain_store,
+    .name = "array",
+    .flags = DIAMOND_MODULE_ATOMIC | DIAMOND_MODULE_IMMEDIATE,
+    .initialize = begin_or_persist,
+    .make_table = make_table,
+    .update_meta = update_meta,
+    .store = store_all,
+    .fetch = fetch_all,
+    .persist_all = begin_or_persist,
+};
 
-static double now(void) {
+/* Measuring ======================================================================================================= */
+
+/* A database over some pair of store and cache. */
+struct way {
+    const char *name;
+    diamond_options options;
+    diamond_db *db;
+    diamond_table *table;
+    /* Nanoseconds a call in each round. */
+    double fetch[ROUNDS], save[ROUNDS];
+};
+
+static double now(void)
+{
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static int by_size(const void *one, const void *other) {
+static int by_size(const void *one, const void *other)
+{
     double difference = *(const double *)one - *(const double *)other;
     return (difference > 0) - (difference < 0);
 }
 
-static double median(double *times) {
+static double median(double *times)
+{
     qsort(times, ROUNDS, sizeof *times, by_size);
     return times[ROUNDS / 2];
 }
 
-int main(int argc, char **argv) {
-    static diamond_store_module array_store_module = {.struct_size = sizeof array_store_module, .name = "array",
-        .flags = DIAMOND_MODULE_ATOMIC | DIAMOND_MODULE_IMMEDIATE, .initialize = begin, .make_table = make,
-        .update_meta = meta, .store = keep, .fetch = look, .persist_all = begin};
-    diamond_cache_module cache = array_cache();
-    size_t size = sizeof(diamond_options);
-    int32_t async = DIAMOND_DURABILITY_ASYNC;
-    struct way ways[] = {
-        {"native", {.struct_size = size, .durability = async}, NULL, NULL, {0}, {0}},
-        {"native behind the cache lru", {.struct_size = size, .durability = async, .cache_bytes = 1 << 20}, NULL, NULL, {0}, {0}},
-        {"native behind a cache in C", {.struct_size = size, .durability = async, .cache = &cache}, NULL, NULL, {0}, {0}},
-        {"memory", {.struct_size = size, .durability = async, .flags = DIAMOND_OPEN_IN_MEMORY}, NULL, NULL, {0}, {0}},
-        {"a store in C", {.struct_size = size, .durability = async, .store = &array_store_module}, NULL, NULL, {0}, {0}},
-    };
+static void open_way(struct way *way, const char *folder)
+{
     const char *schema = "{\"text\": [\"bytes\", 100]}";
+    unsigned char record[SIZE];
+    uint64_t id;
+    way->options.struct_size = sizeof way->options;
+    way->options.durability = DIAMOND_DURABILITY_ASYNC;
+    try(diamond_open(folder, strlen(folder), &way->options, &way->db));
+    try(diamond_table_make(way->db, "bench", 5, schema, strlen(schema), &way->table));
+    for (uint64_t n = 0; n < RECORDS; n++) {
+        memset(record, (int)n, SIZE);
+        try(diamond_table_save(way->table, record, SIZE, NULL, &id));
+    }
+}
+
+static double fetch_time(struct way *way, uint64_t *random)
+{
+    unsigned char found[SIZE];
+    double begun = now();
+    for (int call = 0; call < CALLS; call++) {
+        *random ^= *random << 13, *random ^= *random >> 7, *random ^= *random << 17;
+        uint64_t id = *random % RECORDS;
+        try(diamond_table_fetch(way->table, id, found, SIZE, NULL));
+        if (found[SIZE - 1] == (unsigned char)id) continue;
+        fprintf(stderr, "%s gives a wrong record\n", way->name);
+        exit(1);
+    }
+    return (now() - begun) / CALLS;
+}
+
+static double save_time(struct way *way)
+{
+    unsigned char record[SIZE] = {1};
+    uint64_t id;
+    double begun = now();
+    for (int call = 0; call < CALLS; call++) try(diamond_table_save(way->table, record, SIZE, NULL, &id));
+    return (now() - begun) / CALLS;
+}
+
+int main(int argc, char **argv)
+{
+    diamond_cache_module cache = array_cache();
+    struct way ways[] = {
+        {.name = "native"},
+        {.name = "native behind the cache lru", .options.cache_bytes = 1 << 20},
+        {.name = "native behind a cache in C", .options.cache = &cache},
+        {.name = "memory", .options.flags = DIAMOND_OPEN_IN_MEMORY},
+        {.name = "a store in C", .options.store = &plain_store},
+    };
     const size_t count = sizeof ways / sizeof *ways;
-    unsigned char record[SIZE], found[SIZE];
-    uint64_t random = 88172645463325252u, id;
+    uint64_t random = 88172645463325252u;
     for (size_t i = 0; i < count; i++) {
         char folder[4096];
         snprintf(folder, sizeof folder, "%s/%zu", argc > 1 ? argv[1] : ".", i);
-        OK(diamond_open(folder, strlen(folder), &ways[i].options, &ways[i].db));
-        OK(diamond_table_make(ways[i].db, "bench", 5, schema, strlen(schema), &ways[i].table));
-        for (uint64_t n = 0; n < RECORDS; n++) {
-            memset(record, (int)n, SIZE);
-            OK(diamond_table_save(ways[i].table, record, SIZE, NULL, &id));
-        }
+        open_way(&ways[i], folder);
     }
     for (int round = -1; round < ROUNDS; round++) {
         for (size_t i = 0; i < count; i++) {
-            double begun = now();
-            for (int call = 0; call < CALLS; call++) {
-                random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-                id = random % RECORDS;
-                OK(diamond_table_fetch(ways[i].table, id, found, SIZE, NULL));
-                if (found[SIZE - 1] != (unsigned char)id) return fprintf(stderr, "a wrong record\n"), 1;
-            }
-            double middle = now();
-            for (int call = 0; call < CALLS; call++) OK(diamond_table_save(ways[i].table, record, SIZE, NULL, &id));
-            if (round >= 0) ways[i].fetch[round] = (middle - begun) / CALLS, ways[i].save[round] = (now() - middle) / CALLS;
+            double fetch = fetch_time(&ways[i], &random), save = save_time(&ways[i]);
+            if (round < 0) continue;
+            ways[i].fetch[round] = fetch;
+            ways[i].save[round] = save;
         }
     }
     printf("| 100-byte records, ns a call | fetch | save (async) |\n|---|---|---|\n");
     for (size_t i = 0; i < count; i++) {
         printf("| %s | %.0f | %.0f |\n", ways[i].name, median(ways[i].fetch), median(ways[i].save));
-        OK(diamond_table_close(ways[i].table));
-        OK(diamond_close(ways[i].db));
+        try(diamond_table_close(ways[i].table));
+        try(diamond_close(ways[i].db));
     }
     return 0;
 }

@@ -7,8 +7,7 @@
 mod support;
 
 use diamonddb::os::simulated::{Rng, SimulatedDisk};
-use diamonddb::{Database, Durability, OpenOptions};
-use support::model::Model;
+use diamonddb::{Durability, OpenOptions};
 use support::script::{Run, Step};
 use support::{number_from_env, oracle, random, small_sizes};
 

@@ -16,10 +16,8 @@ use diamonddb::{
     CacheChoice, Database, Durability, Error, OpenOptions, RecordId, RecordsMut, ScanRange, Schema, StoreChoice, Table,
 };
 use support::hooked::{Asked, Gate, HookedCache, HookedStore, Told};
-use support::model::Model;
 use support::modules::{Forgetful, Queueing};
-use support::script::Step;
-use support::{number_from_env, oracle, random, small_sizes};
+use support::{number_from_env, random, small_sizes};
 
 /// How a database is opened, and opened again.
 fn pairs() -> Vec<(&'static str, OpenOptions)> {
