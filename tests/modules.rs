@@ -53,6 +53,59 @@ fn every_pair_of_store_and_cache_answers_as_plain_maps_do() {
 }
 
 #[test]
+#[cfg(feature = "cli")]
+fn the_tables_of_the_quickstart_read_and_change_over_every_pair_as_over_the_native_store() {
+    let folder = std::env::temp_dir().join(format!("diamonddb_real_{}", std::process::id()));
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (table, file) in [("cities", "cities.csv"), ("flights", "flights-2013-01.csv")] {
+        let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_diamonddb"));
+        tool.args(["import", "--quiet", "--null", ""]).arg(data.join(file)).arg(&folder).arg(table);
+        assert!(tool.status().expect("the tool is built").success(), "{file}");
+    }
+    let native = Database::open(&folder, &OpenOptions::default()).unwrap();
+    for name in ["cities", "flights"] {
+        let table = native.table(name).unwrap();
+        let imported = rows(&table);
+        let mut copies = Vec::new();
+        for (pair, options) in pairs().into_iter().filter(|(pair, _)| !pair.starts_with("native")) {
+            let db = Database::open("", &options).unwrap();
+            let copy = db.make_table(name, table.schema()).unwrap();
+            for rows in imported.chunks(5000) {
+                let rows: Vec<&str> = rows.iter().map(|(_, row)| row.as_str()).collect();
+                copy.save_many_json(&format!("[{}]", rows.join(","))).unwrap();
+            }
+            assert!(rows(&copy) == imported, "{name} as imported, over {pair}");
+            copies.push((pair, db, copy));
+        }
+        let change = |table: &Table| {
+            for (id, row) in imported.iter().step_by(7) {
+                table.replace_json(RecordId((id.0 * 31) % imported.len() as u64), row).unwrap();
+            }
+            let gone: Vec<RecordId> = imported.iter().skip(3).step_by(11).map(|(id, _)| *id).collect();
+            table.delete_many(&gone).unwrap();
+        };
+        change(&table);
+        let changed = rows(&table);
+        for (pair, db, copy) in copies {
+            change(&copy);
+            assert!(rows(&copy) == changed, "{name} as changed, over {pair}");
+            assert_eq!(copy.count().unwrap(), table.count().unwrap(), "{name} over {pair}");
+            assert_eq!(db.verify().unwrap().findings, [], "{name} over {pair}");
+            db.close().unwrap();
+        }
+    }
+    native.close().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// All records, as JSON.
+#[cfg(feature = "cli")]
+fn rows(table: &Table) -> Vec<(RecordId, String)> {
+    let mut cursor = table.scan(ScanRange::default()).unwrap();
+    std::iter::from_fn(|| cursor.next_json(diamonddb::JsonStyle::default()).unwrap()).collect()
+}
+
+#[test]
 fn a_record_that_the_store_has_queued_and_the_cache_has_dropped_is_found() {
     let store = Arc::new(Queueing::new(true));
     let cache = Arc::new(LruCache::new(1 << 20));
