@@ -170,6 +170,7 @@ impl OpenOptions {
                 durability: self.durability,
                 segment_size_min: or(sizes.segment_min, 1 << 20),
                 segment_size_max: or(sizes.segment_max, 64 << 20),
+                spare_max: or(sizes.wal_soft, 256 << 20),
                 buffer_size_max: or(sizes.buffer as u64, 4 << 20) as usize,
             },
             read_only: self.read_only,

@@ -180,7 +180,13 @@ mod tests {
         let disk = Arc::new(RealDisk::open(&folder, true).expect("a folder can be made"));
         NewDatabase::make(&*disk).expect("an empty folder");
         let (durability, size) = (Durability::Os, 1 << 20);
-        let wal = WalOptions { durability, segment_size_min: size, segment_size_max: size, buffer_size_max: 4096 };
+        let wal = WalOptions {
+            durability,
+            segment_size_min: size,
+            segment_size_max: size,
+            spare_max: size,
+            buffer_size_max: 4096,
+        };
         let options = PageOptions {
             wal,
             read_only: false,

@@ -43,6 +43,8 @@ pub struct WalOptions {
     pub segment_size_min: u64,
     /// The size up to which they grow.
     pub segment_size_max: u64,
+    /// Files of segments that wait to be used again, in bytes: those beyond it are removed.
+    pub spare_max: u64,
     /// Frames waiting to be written, in bytes, above which writers wait.
     pub buffer_size_max: usize,
 }
@@ -527,9 +529,11 @@ impl Wal {
                 supply.spares.push((past.number, past.capacity));
             }
         }
-        // The largest are worth keeping; three are enough to run ahead of a checkpoint.
+        // A file that is written again takes no new memory of the system's, which may cost ten times what the copy
+        // does. The largest are worth most.
         supply.spares.sort_by_key(|(_, capacity)| std::cmp::Reverse(*capacity));
-        while supply.spares.len() > 3 {
+        let total = |spares: &[(u64, u64)]| spares.iter().map(|(_, capacity)| capacity).sum::<u64>();
+        while total(&supply.spares) > self.options.spare_max {
             let (number, _) = supply.spares[supply.spares.len() - 1];
             self.remove(number)?;
             supply.spares.pop();
