@@ -21,6 +21,7 @@
 
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
@@ -55,6 +56,18 @@ impl PageEntry {
     /// from another place.
     #[inline(always)]
     pub fn read(&self, source: Source<'_>, at: usize, out: &mut [u8], more: Option<(usize, &mut [u8])>) -> Seen {
+        self.look(source, |page| {
+            page.copy(at, out);
+            if let Some((at, out)) = more {
+                page.copy(at, out);
+            }
+        })
+    }
+
+    /// Lets `act` copy from the page. What it copied is of one version if the answer is `Copied`, and otherwise worth
+    /// nothing.
+    #[inline(always)]
+    pub fn look(&self, source: Source<'_>, act: impl FnOnce(Racing<'_>)) -> Seen {
         let version = self.version.load(Ordering::Acquire);
         if version & 1 == 0 {
             return if version == 0 { Seen::Unverified } else { Seen::Changed };
@@ -64,15 +77,9 @@ impl PageEntry {
         if page.is_null() {
             return Seen::Elsewhere;
         }
-        assert!(at + out.len() <= source.page_size, "a read stays within its page");
         midst_of_read();
-        // SAFETY: `page` points to `page_size` readable bytes, which rule 2 keeps readable; the range was checked.
-        unsafe { copy(page.add(at), out.as_mut_ptr(), out.len()) };
-        if let Some((at, out)) = more {
-            assert!(at + out.len() <= source.page_size, "a read stays within its page");
-            // SAFETY: as above.
-            unsafe { copy(page.add(at), out.as_mut_ptr(), out.len()) };
-        }
+        // `page` points to `page_size` readable bytes, which rule 2 keeps readable.
+        act(Racing { bytes: page, size: source.page_size, life: PhantomData });
         fence(Ordering::Acquire);
         if self.version.load(Ordering::Relaxed) == version { Seen::Copied } else { Seen::Changed }
     }
@@ -177,6 +184,29 @@ impl PageEntry {
         self.unsettle();
         self.frame.store(frame, Ordering::Release);
         self.settle();
+    }
+}
+
+/// The bytes of a page, which may change while they are copied.
+#[derive(Clone, Copy)]
+pub struct Racing<'a> {
+    bytes: *const u8,
+    size: usize,
+    life: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Racing<'a> {
+    /// A page that nobody changes.
+    pub fn of(bytes: &'a [u8]) -> Racing<'a> {
+        Racing { bytes: bytes.as_ptr(), size: bytes.len(), life: PhantomData }
+    }
+
+    /// Copies the bytes from `at` on.
+    #[inline(always)]
+    pub fn copy(&self, at: usize, out: &mut [u8]) {
+        assert!(at + out.len() <= self.size, "a read stays within its page");
+        // SAFETY: whoever made it vouches for `size` readable bytes while it lives; the range was checked.
+        unsafe { copy(self.bytes.add(at), out.as_mut_ptr(), out.len()) };
     }
 }
 

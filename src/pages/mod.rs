@@ -41,6 +41,7 @@ use crate::wal::{Durability, Need, Wal, WalOptions};
 pub use backup::{Progress, UNFINISHED, unfinished_backup};
 use cache::Cache;
 pub use commit::{Edit, Outcome};
+pub use copy::Racing;
 use copy::{FramePool, PageEntry};
 use file::FileShared;
 pub use file::{FileId, FileImage, PagedFile};

@@ -14,7 +14,7 @@ use crate::os::sync::Ordering;
 
 use super::PagedFiles;
 use super::cache::PageKey;
-use super::copy::{Seen, Source};
+use super::copy::{Racing, Seen, Source};
 use super::file::{FileImage, PagedFile};
 
 /// What reads as of an earlier moment.
@@ -131,14 +131,41 @@ impl Snapshot {
         Ok(stripe.image(key, self.epoch).is_some() || entry.has_frame())
     }
 
-    /// Copies bytes of a page, from `at` on, as they were at the line.
-    pub fn read(&self, file: &PagedFile, page: u64, at: usize, out: &mut [u8]) -> Result<()> {
+    /// Lets `act` copy from a page as it was at the line, if nobody is in the way. What it copied counts only if the
+    /// answer is true; where it is false, `read` has the page.
+    #[inline]
+    pub fn look(&self, file: &PagedFile, page: u64, act: impl FnOnce(Racing<'_>)) -> Result<bool> {
         let key = PageKey { file: file.id, page };
-        let stripe_number = self.files.cache.stripe_of(key);
         // Before the lock, since it may have to look at the file.
         let entry = file.entry(page)?;
-        for round in 0_u32.. {
-            // Commits before the line that are still being applied hold the stripe; so this waits for them.
+        // Commits before the line that are still being applied hold the stripe; so this waits for them.
+        let stripe = self.files.cache.lock(self.files.cache.stripe_of(key));
+        if let Some(image) = stripe.image(key, self.epoch) {
+            drop(stripe);
+            act(Racing::of(&image));
+            return Ok(true);
+        }
+        let version = entry.version();
+        drop(stripe);
+        let source = Source { mapping: &file.mapping, page, page_size: file.page_size };
+        let is_right = entry.look(source, act) == Seen::Copied && entry.version() == version;
+        // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
+        if is_right && file.is_dropped() {
+            return Err(Error::NotFound("the table was dropped".into()));
+        }
+        Ok(is_right)
+    }
+
+    /// Copies bytes of a page, from `at` on, as they were at the line.
+    pub fn read(&self, file: &PagedFile, page: u64, at: usize, out: &mut [u8]) -> Result<()> {
+        if self.look(file, page, |bytes| bytes.copy(at, out))? {
+            return Ok(());
+        }
+        // It was not verified or not mapped yet, which a plain read sees to, or changed meanwhile.
+        let key = PageKey { file: file.id, page };
+        let stripe_number = self.files.cache.stripe_of(key);
+        let entry = file.entry(page)?;
+        for round in 1_u32.. {
             let stripe = self.files.cache.lock(stripe_number);
             if let Some(image) = stripe.image(key, self.epoch) {
                 drop(stripe);
@@ -151,13 +178,6 @@ impl Snapshot {
             }
             let version = entry.version();
             drop(stripe);
-            let source = Source { mapping: &file.mapping, page, page_size: file.page_size };
-            if entry.read(source, at, out, None) == Seen::Copied && entry.version() == version {
-                // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
-                let dropped = || Error::NotFound("the table was dropped".into());
-                return if file.is_dropped() { Err(dropped()) } else { Ok(()) };
-            }
-            // Not verified or not mapped yet, or changed meanwhile: the plain read sees to the first two.
             file.read(page, at, out, None)?;
             if entry.version() == version || broken(Mutant::ScanVersionNotCompared) {
                 return Ok(());

@@ -65,16 +65,24 @@ pub(crate) fn encode_packed(layout: &Layout, table_name: &str, record: Record<'_
 pub(crate) fn decode_packed(layout: &Layout, table_name: &str, slot: &[u8], record: RecordMut<'_>) -> Result<()> {
     assert_eq!(slot.len(), layout.slot_size, "a slot has the size that its layout says");
     check_record_size(layout, table_name, record.bytes.len())?;
-    if let Some(nulls) = record.nulls {
+    if let Some(nulls) = &record.nulls {
         check_nulls_size(layout, table_name, nulls.len())?;
-        nulls[..layout.nulls_size].copy_from_slice(&slot[layout.nulls()]);
     }
-    record.bytes.copy_from_slice(&slot[..layout.record_size]);
-    // Rule 3 of the layout: what a caller sees as padding is zero, though state and nulls may lie there.
-    if let Some(tail_padding) = record.bytes.get_mut(layout.state_offset..) {
-        tail_padding.fill(0);
-    }
+    unpack(layout, |at, out| out.copy_from_slice(&slot[at..at + out.len()]), record);
     Ok(())
+}
+
+/// The same from a slot whose bytes are copied by `copy`, into memory of the right sizes.
+#[inline(always)]
+pub(super) fn unpack(layout: &Layout, copy: impl Fn(usize, &mut [u8]), record: RecordMut<'_>) {
+    if let Some(nulls) = record.nulls {
+        copy(layout.nulls_offset, &mut nulls[..layout.nulls_size]);
+    }
+    copy(0, &mut record.bytes[..layout.record_size]);
+    // Rule 3 of the layout: what a caller sees as padding is zero, though state and nulls may lie there.
+    if layout.state_offset < layout.record_size {
+        record.bytes[layout.state_offset..].fill(0);
+    }
 }
 
 /// What in a stored slot breaks the rules, in words; for a report on the file that holds it.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::pages::ReaderKind;
+use crate::pages::{Racing, ReaderKind};
 
 use super::json::{JsonStyle, decode_json};
-use super::record::{RecordMut, decode_packed, is_live};
-use super::{Cut, RecordId, RecordsMut, TableFile, TableForm};
+use super::record::{RecordMut, STATE_LIVE, decode_packed, is_live, unpack};
+use super::{Cut, Layout, RecordId, RecordsMut, TableFile, TableForm};
 
 /// Which ids a scan covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,21 +82,54 @@ impl TableScan {
     }
 
     /// Copies as many records as `ids` has places; returns how many there were.
-    pub fn next_many(&mut self, ids: &mut [RecordId], records: RecordsMut<'_>) -> Result<usize> {
-        let (record_size, nulls_size) = (self.table.layout().record_size, self.table.layout().nulls_size);
+    pub fn next_many(&mut self, ids: &mut [RecordId], mut records: RecordsMut<'_>) -> Result<usize> {
         records.check(ids.len(), self.table.form())?;
-        let RecordsMut { bytes, stride, mut nulls, null_stride } = records;
         self.retracing(|scan| {
-            for (index, place) in ids.iter_mut().enumerate() {
-                let Some((id, at)) = scan.advance()? else { return Ok(index) };
-                let slot = &scan.bytes[at..at + scan.table.slot_size];
-                let bytes = &mut bytes[index * stride..][..record_size];
-                let nulls = nulls.as_mut().map(|nulls| &mut nulls[index * null_stride..][..nulls_size]);
-                decode_packed(scan.table.layout(), "", slot, RecordMut { bytes, nulls })?;
-                *place = id;
+            let mut count = 0;
+            while count < ids.len() && scan.from < scan.to {
+                count += scan.next_in_page(&mut ids[count..], count, &mut records)?;
             }
-            Ok(ids.len())
+            Ok(count)
         })
+    }
+
+    /// Copies those that the next page has, straight from there; the first of them is number `first` of `records`.
+    fn next_in_page(&mut self, ids: &mut [RecordId], first: usize, records: &mut RecordsMut<'_>) -> Result<usize> {
+        let next = if self.reverse { self.to - 1 } else { self.from };
+        let (page, _) = self.table.place(RecordId(next));
+        let (page_from, page_to) = (page << self.table.page_shift, (page + 1) << self.table.page_shift);
+        let (from, to) = (self.from.max(page_from), self.to.min(page_to));
+        let table = Arc::clone(&self.table);
+        let (layout, mut count, mut left) = (table.layout(), 0, (from, to));
+        let mut copy = |bytes: Racing<'_>| {
+            (count, left) = (0, (from, to));
+            while count < ids.len() && left.0 < left.1 {
+                let id = if self.reverse { left.1 - 1 } else { left.0 };
+                left = if self.reverse { (from, id) } else { (id + 1, to) };
+                let (_, at) = table.place(RecordId(id));
+                let mut state = [0];
+                bytes.copy(at + layout.state_offset, &mut state);
+                if state[0] == STATE_LIVE {
+                    let record = records.get_mut(first + count, layout);
+                    unpack(layout, |offset, out| bytes.copy(at + offset, out), record);
+                    ids[count] = RecordId(id);
+                    count += 1;
+                }
+            }
+        };
+        if !self.cut.snapshot.look(table.file(), page, &mut copy).map_err(|error| table.named(error))? {
+            self.page = None;
+            let read = self.cut.snapshot.read(table.file(), page, 0, &mut self.bytes);
+            read.map_err(|error| table.named(error))?;
+            self.page = Some(page);
+            copy(Racing::of(&self.bytes));
+        }
+        if self.reverse {
+            self.to = left.1
+        } else {
+            self.from = left.0
+        }
+        Ok(count)
     }
 
     /// The next record as JSON; `None` at the end.
@@ -178,6 +211,16 @@ impl RecordsMut<'_> {
                 check_room("null bitmaps", &table.name(), count, nulls.len(), self.null_stride, layout.nulls_size)
             }
             None => Ok(()),
+        }
+    }
+
+    /// The place of one of them. After `check`.
+    #[inline]
+    fn get_mut(&mut self, index: usize, layout: &Layout) -> RecordMut<'_> {
+        let nulls = self.nulls.as_mut();
+        RecordMut {
+            bytes: &mut self.bytes[index * self.stride..][..layout.record_size],
+            nulls: nulls.map(|nulls| &mut nulls[index * self.null_stride..][..layout.nulls_size]),
         }
     }
 }
