@@ -316,10 +316,14 @@ fn holds_a_frame(bytes: &[u8], salt: u64) -> bool {
 }
 
 /// The same as `vouches`, for a segment whose salt is lost with its header. Only where frames follow each other from
-/// the start are they surely the wal's own; those of a recycled file are older than what is missing.
+/// the start, all with one salt, are they surely the wal's own: behind them a recycled file holds what it held before,
+/// and that may be someone's record. The frames of a recycled file are older than what is missing.
 fn begins_with_a_voucher(bytes: &[u8], lsn: u64) -> bool {
     let mut rest = bytes.get(BLOCK_SIZE as usize..).unwrap_or_default();
-    while let Some((frame, space)) = take_frame(rest) {
+    let Some(first) = peek_frame(rest) else { return false };
+    while peek_frame(rest).is_some_and(|peek| peek.salt == first.salt)
+        && let Some((frame, space)) = take_frame(rest)
+    {
         if frame.lsn > lsn && (lsn..frame.lsn).contains(&frame.durable) {
             return true;
         }
