@@ -46,6 +46,7 @@ static void choose_engines(struct plan *plan, const char *names, const char *lef
         if (is_named(all_engines[i]->name, left_out)) continue;
         plan->engines[plan->engine_count++] = all_engines[i];
     }
+    if (plan->engine_count == 0) fail("none of these engines is installed");
 }
 
 /* Workloads ======================================================================================================= */

@@ -42,7 +42,7 @@ struct result open_clean(const struct workload *workload, struct subject *subjec
 
 /* Kills =========================================================================================================== */
 
-#define KILL_SECONDS_MAX 300
+#define KILL_SECONDS_MAX 60
 
 /* What the writer that is killed leaves behind beside its store. */
 struct last_words {

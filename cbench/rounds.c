@@ -40,6 +40,9 @@ static void make_folder(const char *folder)
 
 /* Turns =========================================================================================================== */
 
+/* What takes longer than this, beyond its time, does not come to an end. */
+#define TURN_SECONDS_MAX 300
+
 /* What a turn gives back. */
 struct outcome {
     struct result result;
@@ -56,6 +59,7 @@ static void *share(size_t size)
 static _Noreturn void take_turn(const struct workload *workload, struct subject *subject, struct outcome *outcome)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(TURN_SECONDS_MAX + (unsigned)subject->seconds);
     if (subject->memory_limit) enter_limit(subject->folder, subject->memory_limit);
     subject->timeline = &outcome->timeline;
     outcome->result = workload->run(workload, subject);
@@ -73,6 +77,9 @@ static void run_turn(const struct workload *workload, struct subject *subject, s
     if (child == 0) take_turn(workload, subject, outcome);
     while (waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) fail("a process was lost");
+    }
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+        fail("%s did not come to an end in: %s", subject->engine->name, workload->name);
     }
     if (WIFSIGNALED(status)) {
         fail("%s ended by signal %d in: %s", subject->engine->name, WTERMSIG(status), workload->name);

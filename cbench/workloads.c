@@ -31,7 +31,7 @@ const struct workload workloads[] = {
     {"checkpoint: p99.9 / p50 without", "", ASYNC, 1, 1, overwrite_beside_checkpoint, WRITES_ASYNC | CHECKPOINTS,
         LESS_IS_BETTER, 0},
     {"open, first read", "ms", ASYNC, 1, 1, open_clean, RESTS, LESS_IS_BETTER, 0},
-    {"open, killed amid async", "ms", ASYNC, 1, 1, open_killed, RESTS | WRITES_OS, LESS_IS_BETTER, 0},
+    {"open, killed amid async", "ms", ASYNC, 1, 1, open_killed, RESTS | WRITES_ASYNC, LESS_IS_BETTER, 0},
     {"open, killed amid os", "ms", OS, 1, 1, open_killed, RESTS | WRITES_OS, LESS_IS_BETTER, 0},
     {"size on disk / raw", "", ASYNC, 1, 0, size_on_disk, RESTS, LESS_IS_BETTER, 0},
     {"open, killed after 256 MiB", "ms", OS, 1, 1000, recover, RESTS | WRITES_OS, LESS_IS_BETTER | BY_NAME, 0},
