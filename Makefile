@@ -44,7 +44,8 @@ help:
 	@echo 'make test            set up, then every test there is: Rust, C, C++, Python, Node'
 	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
 	@echo 'make uninstall       takes them away again'
-	@echo 'make bench           our engine beside its peers, see cbench/README.md'
+	@echo 'make bench           our engine beside its peers: twenty minutes, writes cbench/RESULTS.md'
+	@echo 'make bench-quick     the same in two minutes; make bench-sustained: the worst stop of a minute, by engine'
 	@echo 'make soak            the long runs, hours in all; one alone by make soak-$(word 1,$(SOAKS)), and so on:'
 	@echo '                     $(SOAKS)'
 	@echo 'make power-cuts      a real file system on a device that loses its power; needs root'
@@ -288,13 +289,36 @@ FILE_SYSTEMS ?= ext4
 
 SOAKS := crash faults damage kill limits schedules fuzz threads
 
-.PHONY: bench soak $(SOAKS:%=soak-%) power-cuts
+.PHONY: bench bench-quick bench-sustained soak $(SOAKS:%=soak-%) power-cuts
 
-bench: $(SETUP)/rust $(SETUP)/tools-build
-	@echo '#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 \
-		|| { echo 'Missing: lmdb.h, the peer. On Debian: apt-get install liblmdb-dev. Then run make again.' >&2; exit 1; }
-	@[ -d cbench ] || { echo 'There is no folder cbench in this copy of the source.' >&2; exit 1; }
-	@$(MAKE) -C cbench run
+# What the benchmark sets beside the engine, by header and Debian package. What is not there is left out and named.
+PEERS := lmdb.h:liblmdb-dev sqlite3.h:libsqlite3-dev rocksdb/c.h:librocksdb-dev leveldb/c.h:libleveldb-dev \
+         db.h:libdb-dev wiredtiger.h:libwiredtiger-dev
+
+$(SETUP)/peers: $(SETUP)/tools-build
+	@updated=; missing=; \
+	for peer in $(PEERS); do \
+		has() { echo "#include <$${peer%%:*}>" | $(CC) -E - > /dev/null 2>&1; }; \
+		has && continue; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			echo "Installing $${peer##*:} by apt-get"; export DEBIAN_FRONTEND=noninteractive; \
+			[ -n "$$updated" ] || apt-get update >> $@.log 2>&1 || true; updated=yes; \
+			apt-get install -y --no-install-recommends $${peer##*:} >> $@.log 2>&1 || true; \
+		fi; \
+		has || missing+=" $${peer##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "These peers are left out; to have them, on Debian: sudo apt-get install$$missing" >&2; \
+	else touch $@; fi
+
+bench: $(SETUP)/rust $(SETUP)/peers
+	@$(MAKE) -C cbench table
+
+bench-quick: $(SETUP)/rust $(SETUP)/peers
+	@$(MAKE) -C cbench quick
+
+bench-sustained: $(SETUP)/rust $(SETUP)/peers
+	@$(MAKE) -C cbench sustained
 
 soak:
 	@for part in $(SOAKS); do echo "soak-$$part"; $(MAKE) soak-$$part SEED=$(SEED) || exit; done

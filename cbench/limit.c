@@ -1,6 +1,6 @@
 /*
  * A limit of memory for one turn, by a control group of version 1 or 2. What a file has in memory counts for the group
- * that read it first, so the store's files are dropped before.
+ * that read it first, so the store's files, which are synced by then, are dropped before.
  */
 #include "limit.h"
 
@@ -35,7 +35,6 @@ static int drop_file(const char *path, const struct stat *status, int kind, stru
     if (kind != FTW_F) return 0;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return 0;
-    fsync(file);
     posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
     close(file);
     return 0;

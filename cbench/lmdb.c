@@ -5,6 +5,7 @@
  */
 #include "bench.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <lmdb.h>
@@ -154,7 +155,11 @@ static void lmdb_overwrite(struct context *context, const uint64_t *ids, size_t 
 
 static const char *lmdb_version(void)
 {
-    return mdb_version(NULL, NULL, NULL);
+    static char text[32];
+    int major, minor, patch;
+    mdb_version(&major, &minor, &patch);
+    snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+    return text;
 }
 
 const struct engine lmdb_engine = {

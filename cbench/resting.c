@@ -171,7 +171,8 @@ static double resident(const char *kind)
     return kilobytes / 1024;
 }
 
-/* How much more of a kind of memory is there once the store is open, and all of it read if asked. */
+/* How much more of a kind of memory is there once the store is open, and, if asked, all of it read by a scan and many
+   records one by one. */
 static double memory_growth(const struct workload *workload, struct subject *subject, const char *kind, bool reads)
 {
     const struct engine *engine = subject->engine;
@@ -179,7 +180,7 @@ static double memory_growth(const struct workload *workload, struct subject *sub
     double before = resident(kind);
     struct store *store = open_store(subject, workload->durability);
     struct context *context = engine->enter(store);
-    uint64_t random = subject->seed, read_count = reads ? subject->record_count / 4 : 1;
+    uint64_t random = subject->seed, read_count = reads ? subject->record_count / 16 : 1;
     if (reads) scan_all(subject, context, AS_IT_COMES);
     for (uint64_t i = 0; i < read_count; i++) {
         uint64_t id = (uint64_t)((unsigned __int128)next_random(&random) * subject->record_count >> 64);

@@ -4,7 +4,7 @@
  *     case      records  size  limit  seconds  rounds
  *     missing   names
  *     engine    index  is_limit  is_ours  name  version  settings
- *     workload  index  less_is_better  unit  name
+ *     workload  index  less_is_better  only_told  unit  name
  *     result    workload  engine  round  value  p50  p99  p999  worst
  *     second    engine  index  rate  worst_ms
  */
@@ -47,8 +47,8 @@ struct leaders find_leaders(const struct measured *measured, int workload)
     bool less_is_better = measured->workloads[workload].less_is_better;
     for (int engine = 0; engine < measured->engine_count; engine++) {
         double value = median_result(measured, workload, engine).value;
-        if (value == 0) continue;
         const struct engine_facts *facts = &measured->engines[engine];
+        if (value == 0 || (measured->workloads[workload].only_told && !facts->is_ours)) continue;
         int *leader = facts->is_ours ? &leaders.ours : facts->is_limit ? &leaders.limit : &leaders.peer;
         double best = *leader < 0 ? 0 : median_result(measured, workload, *leader).value;
         if (*leader < 0 || (less_is_better ? value < best : value > best)) *leader = engine;
@@ -162,7 +162,8 @@ void write_results(const struct measured *measured, FILE *file)
     }
     for (int workload = 0; workload < measured->workload_count; workload++) {
         const struct workload_facts *facts = &measured->workloads[workload];
-        fprintf(file, "workload\t%d\t%d\t%s\t%s\n", workload, facts->less_is_better, facts->unit, facts->name);
+        fprintf(file, "workload\t%d\t%d\t%d\t%s\t%s\n", workload, facts->less_is_better, facts->only_told, facts->unit,
+            facts->name);
         for (int engine = 0; engine < measured->engine_count; engine++) {
             for (int round = 0; round < measured->round_count; round++) {
                 write_round(measured, workload, engine, round, file);
@@ -223,6 +224,7 @@ static void read_workload(struct measured *measured, char *line)
     struct workload_facts *facts = &measured->workloads[index];
     measured->workload_count = index + 1;
     facts->less_is_better = next_number(&line) != 0;
+    facts->only_told = next_number(&line) != 0;
     copy_text(facts->unit, sizeof facts->unit, next_text(&line));
     copy_text(facts->name, sizeof facts->name, next_text(&line));
 }

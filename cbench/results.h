@@ -22,7 +22,7 @@ struct engine_facts {
 
 struct workload_facts {
     char name[64], unit[16];
-    bool less_is_better;
+    bool less_is_better, only_told;
 };
 
 struct measured {
@@ -41,7 +41,7 @@ struct measured {
 /* The medians of a workload's rounds; the worst is that of all rounds. */
 struct result median_result(const struct measured *measured, int workload, int engine);
 
-/* The best of the limits, ours, and the best peer, as indices of engines; -1 where there is none. */
+/* The best of the limits, ours, and the best peer, as indices of engines; -1 where there is none, or nobody wins. */
 struct leaders {
     int limit, ours, peer;
 };

@@ -38,6 +38,22 @@ static void make_folder(const char *folder)
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) fail("cannot make %s", folder);
 }
 
+static int sync_entry(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status, (void)place;
+    int file = kind == FTW_F ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0) return 0;
+    fsync(file);
+    close(file);
+    return 0;
+}
+
+/* Waits until the device has all of it, so that nobody pays for it in another's turn. */
+static void sync_folder(const char *folder)
+{
+    nftw(folder, sync_entry, 16, FTW_PHYS);
+}
+
 /* Turns =========================================================================================================== */
 
 /* What takes longer than this, beyond its time, does not come to an end. */
@@ -114,6 +130,7 @@ static void describe(const struct plan *plan, struct measured *measured)
         snprintf(facts->name, sizeof facts->name, "%s", plan->workloads[i]->name);
         snprintf(facts->unit, sizeof facts->unit, "%s", plan->workloads[i]->unit);
         facts->less_is_better = plan->workloads[i]->flags & LESS_IS_BETTER;
+        facts->only_told = plan->workloads[i]->flags & ONLY_TOLD;
     }
     size_t used = 0;
     for (const struct missing_engine *missing = missing_engines; missing->name; missing++) {
@@ -152,6 +169,7 @@ static void run_round(const struct plan *plan, int round, uint32_t *const versio
             };
             show_progress(plan, round, workload->name, engine->name);
             run_turn(workload, &subject, outcome);
+            sync_folder(folder);
             measured->results[index][i][round] = outcome->result;
             if (outcome->timeline.second_count) measured->engines[i].timeline = outcome->timeline;
         }

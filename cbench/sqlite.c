@@ -168,9 +168,11 @@ static void sqlite_overwrite(struct context *context, const uint64_t *ids, size_
     pthread_mutex_unlock(&context->store->writes);
 }
 
+/* Busy: a writer is doing it already. */
 static void sqlite_checkpoint(struct context *context)
 {
-    try(context->db, sqlite3_wal_checkpoint_v2(context->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+    int status = sqlite3_wal_checkpoint_v2(context->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (status != SQLITE_BUSY) try(context->db, status);
 }
 
 const struct engine sqlite_engine = {

@@ -51,6 +51,8 @@ enum {
     BY_NAME = 2,
     /* What overwrites reads first. */
     READ_MODIFY_WRITE = 4,
+    /* Told, and nobody wins. */
+    ONLY_TOLD = 8,
 };
 
 struct workload {
