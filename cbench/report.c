@@ -114,7 +114,8 @@ static void write_rates(const struct measured *measured, FILE *file)
 
 static void write_latency(const struct measured *measured, int workload, int engine, FILE *file)
 {
-    struct latency latency = engine < 0 ? (struct latency){.p50 = 0} : median_result(measured, workload, engine).latency;
+    struct latency latency = {.p50 = 0};
+    if (engine >= 0) latency = median_result(measured, workload, engine).latency;
     write_cell(latency.p50, false, file);
     write_cell(latency.p99, false, file);
     write_cell(latency.p999, false, file);
@@ -229,11 +230,11 @@ static void write_plots(const struct report *report, const char *folder, FILE *f
 
 static void write_report(const struct report *report, const char *folder, FILE *file)
 {
-    fprintf(file, "# DiamondDB beside its peers\n\nWritten by `make bench`; README.md says what each row measures and what"
-        " is equal.\n\n");
+    fprintf(file, "# DiamondDB beside its peers\n\n"
+        "Written by `make bench`; README.md says what each row measures and what is equal.\n\n");
     write_machine(file);
-    fprintf(file, "`of limit` and `of best peer` say how far DiamondDB gets: more is better, also where less is. Compare "
-        "ratios and not figures:\nfigures wander from run to run with what else the machine does.\n\n");
+    fprintf(file, "`of limit` and `of best peer` say how far DiamondDB gets: more is better, also where less is.\n"
+        "Compare ratios and not figures: figures wander from run to run with what else the machine does.\n\n");
     write_plots(report, folder, file);
     write_missed(report, file);
     write_losses(report, file);

@@ -52,7 +52,8 @@ const struct engine redb_engine = {
 const struct engine fjall_engine = {
     .name = "fjall",
     .settings = "cache of twice the data, no compression, expect_point_read_hits; load: ingestion; async: "
-                "manual_journal_persist; os: persist(Buffer); durable: persist(SyncData); checkpoint: rotate_memtable_and_wait",
+                "manual_journal_persist; os: persist(Buffer); durable: persist(SyncData); checkpoint: "
+                "rotate_memtable_and_wait",
     .version = fjall_version,
     .abilities = DATABASE,
     FUNCTIONS(fjall),

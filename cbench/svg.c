@@ -37,13 +37,13 @@ FILE *svg_begin(const char *folder, const char *name, double width, double heigh
     snprintf(path, sizeof path, "%s/%s.svg", folder, name);
     FILE *file = fopen(path, "w");
     if (!file) fail("%s cannot be written", path);
-    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\">\n", width,
-        height, width, height);
+    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\">\n",
+        width, height, width, height);
     fprintf(file, "<title>%s</title>\n%s", title, style);
     svg_box(file, 0, 0, width, height, "back");
     svg_text(file, 20, 30, "title", "start", title);
     svg_text(file, 20, 47, "note", "start",
-        "DiamondDB is blue, its peers are yellow, what the machine can do is grey. Figures on scales of powers of ten.");
+        "DiamondDB blue, its peers yellow, what the machine can do grey; figures on scales of powers of ten.");
     return file;
 }
 
