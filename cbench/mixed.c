@@ -49,7 +49,6 @@ static void *mixed_body(void *argument)
     struct worker *worker = argument;
     uint32_t *ids = allocate(DRAWN_COUNT * sizeof *ids);
     char room[RECORD_SIZE_MAX];
-    double worst = 0;
     size_t next = 0;
     draw_zipfian(&worker->random, ids, DRAWN_COUNT);
     start_worker(worker);
@@ -59,12 +58,9 @@ static void *mixed_body(void *argument)
             if (i == BURST - 1) before = now_seconds();
             mixed_call(worker, ids[next++ % DRAWN_COUNT], room);
         }
+        note_burst(worker, began, before);
         worker->count += BURST;
-        worker->ended = now_seconds();
-        histogram_add(worker->histogram, worker->ended - before);
-        if (worker->ended - began > worst) worst = worker->ended - began;
     }
-    if (worst > worker->histogram->worst) worker->histogram->worst = worst;
     free(ids);
     return NULL;
 }

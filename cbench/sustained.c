@@ -1,6 +1,6 @@
 /*
  * Random overwrites at full speed for as long as one likes, each of them timed, to see the worst stop and what becomes
- * of the rate.
+ * of the rate. Nothing is warmed up: the first seconds are shown as well.
  */
 #include "workloads.h"
 
@@ -18,6 +18,7 @@ static void *sustained_body(void *argument)
     struct timeline *timeline = subject->timeline;
     char record[RECORD_SIZE_MAX];
     start_worker(worker);
+    worker->warms = false;
     while (goes_on(worker)) {
         uint64_t id = next_id(worker);
         make_record(id, ++subject->versions[id], record);

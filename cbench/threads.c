@@ -82,13 +82,15 @@ static struct result gather(const struct workload *workload, struct worker *work
 {
     struct worker *first = &workers[0];
     uint64_t count = first->count;
-    double began = first->began, ended = first->ended;
+    double began = first->began, ended = first->ended, worst = first->worst;
     for (int i = 1; i < workload->thread_count; i++) {
         count += workers[i].count;
+        if (workers[i].worst > worst) worst = workers[i].worst;
         if (workers[i].began < began) began = workers[i].began;
         if (workers[i].ended > ended) ended = workers[i].ended;
         histogram_merge(first->histogram, workers[i].histogram);
     }
+    if (worst > first->histogram->worst) first->histogram->worst = worst;
     return (struct result){(double)count / (ended - began) / 1e3, histogram_latency(first->histogram)};
 }
 
@@ -119,4 +121,14 @@ void start_worker(struct worker *worker)
 {
     pthread_barrier_wait(worker->start);
     worker->began = worker->ended = now_seconds();
+    worker->warms = true;
+}
+
+void end_warming(struct worker *worker)
+{
+    memset(worker->histogram, 0, sizeof *worker->histogram);
+    worker->count = 0;
+    worker->worst = 0;
+    worker->began = worker->ended;
+    worker->warms = false;
 }

@@ -150,20 +150,36 @@ struct worker {
     uint64_t index;
     /* Results. */
     uint64_t count;
-    double began, ended;
+    double began, ended, worst;
     struct histogram *histogram;
+    /* What is done now does not count yet. */
+    bool warms;
 };
 
 /* Runs `body` in the workload's threads; the rate counts records over the time that the threads took. */
 struct result run_threads(const struct workload *workload, struct subject *subject, void *(*body)(void *));
 
-/* Waits for the other threads, and starts the clock. */
+/* Waits for the other threads, and starts the clock: half of the workload's time to warm up, then what counts. */
 void start_worker(struct worker *worker);
 
+/* Forgets what was done so far, and begins to count. */
+void end_warming(struct worker *worker);
+
 /* Whether there is time left, by the last look at the clock. */
-static inline bool goes_on(const struct worker *worker)
+static inline bool goes_on(struct worker *worker)
 {
-    return worker->ended - worker->began < worker->subject->seconds;
+    double elapsed = worker->ended - worker->began;
+    if (!worker->warms) return elapsed < worker->subject->seconds;
+    if (elapsed >= worker->subject->seconds / 2) end_warming(worker);
+    return true;
+}
+
+/* Takes down how long a burst took from `began` on, and its last call from `before` on. */
+static inline void note_burst(struct worker *worker, double began, double before)
+{
+    worker->ended = now_seconds();
+    histogram_add(worker->histogram, worker->ended - before);
+    if (worker->ended - began > worker->worst) worker->worst = worker->ended - began;
 }
 
 /*

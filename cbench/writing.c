@@ -37,7 +37,6 @@ static void *overwrite_body(void *argument)
     int burst = workload->durability == DURABLE || workload->batch > 1 ? 1 : BURST;
     uint64_t ids[BATCH_MAX];
     char *records = allocate(workload->batch * record_size);
-    double worst = 0;
     start_worker(worker);
     while (goes_on(worker)) {
         double began = worker->ended, before = 0;
@@ -46,12 +45,9 @@ static void *overwrite_body(void *argument)
             if (i == burst - 1) before = now_seconds();
             subject->engine->overwrite(worker->context, ids, workload->batch, records);
         }
-        worker->ended = now_seconds();
-        histogram_add(worker->histogram, worker->ended - before);
-        if (worker->ended - began > worst) worst = worker->ended - began;
+        note_burst(worker, began, before);
         worker->count += (uint64_t)burst * workload->batch;
     }
-    if (worst > worker->histogram->worst) worker->histogram->worst = worst;
     free(records);
     return NULL;
 }
