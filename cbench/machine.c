@@ -52,7 +52,9 @@ void write_machine(FILE *file)
     look_up("/etc/os-release", "PRETTY_NAME", '=', system, sizeof system);
     uname(&kernel);
     strftime(date, sizeof date, "%Y-%m-%d", gmtime(&now));
-    fprintf(file, "%ld cores of %s, %.0f GiB of memory, %s, Linux %s, %s; the harness by gcc %s; %s.\n\n",
-        sysconf(_SC_NPROCESSORS_ONLN), processor, strtod(memory, NULL) / (1 << 20), system, kernel.release,
-        file_system(), __VERSION__, date);
+    fprintf(file, "| machine | |\n|---|---|\n");
+    fprintf(file, "| processor | %ld cores of %s |\n", sysconf(_SC_NPROCESSORS_ONLN), processor);
+    fprintf(file, "| memory | %.0f GiB |\n", strtod(memory, NULL) / (1 << 20));
+    fprintf(file, "| system | %s, Linux %s, %s |\n", system, kernel.release, file_system());
+    fprintf(file, "| harness | gcc %s |\n| day | %s |\n\n", __VERSION__, date);
 }

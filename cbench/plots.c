@@ -98,7 +98,7 @@ bool plot_peers(const struct report *report, const char *folder)
     snprintf(title, sizeof title, "%s records of 100 bytes",
         short_number((double)measured->record_count, count, sizeof count));
     FILE *file = svg_begin(folder, "peers", PANEL_WIDTH * 2 + 40, 80 + row_height * ((panel_count + 1) / 2),
-        title);
+        title, "DiamondDB is blue, its peers yellow, what the machine can do grey. Scales in powers of ten.");
     for (int i = 0; i < panel_count; i++) {
         struct bar bars[BARS_MAX];
         int count = gather_bars(measured, find_workload(measured, panels[i].workload), bars);
@@ -130,6 +130,21 @@ struct graph {
     bool has_dots;
 };
 
+/* A peer has one hue in all plots: that of its place among all peers that were ever drawn. */
+static const char *hue_of(const struct engine_facts *facts)
+{
+    static const char *const names[HUE_COUNT] = {
+        "hue0", "hue1", "hue2", "hue3", "hue4", "hue5", "hue6", "hue7", "hue8",
+    };
+    static char seen[HUE_COUNT][sizeof facts->name];
+    if (facts->is_ours || facts->is_limit) return kind_of(facts);
+    for (int i = 0; i < HUE_COUNT; i++) {
+        if (!seen[i][0]) snprintf(seen[i], sizeof seen[i], "%s", facts->name);
+        if (!strcmp(seen[i], facts->name)) return names[i];
+    }
+    return names[HUE_COUNT - 1];
+}
+
 static void add_point(struct graph *graph, const struct engine_facts *facts, double x, double y)
 {
     struct curve *curve = NULL;
@@ -141,7 +156,7 @@ static void add_point(struct graph *graph, const struct engine_facts *facts, dou
         if (graph->curve_count == CURVES_MAX) return;
         curve = &graph->curves[graph->curve_count++];
         curve->name = facts->name;
-        curve->kind = kind_of(facts);
+        curve->kind = hue_of(facts);
     }
     if (curve->count == CURVE_MAX) return;
     curve->x[curve->count] = x;
@@ -285,7 +300,8 @@ static bool plot_two(const char *folder, const char *name, const char *title, st
 {
     bool is_there = has_curve(left);
     if (is_there) {
-        FILE *file = svg_begin(folder, name, 900, 440, title);
+        FILE *file = svg_begin(folder, name, 900, 440, title,
+            "DiamondDB is the thick blue line, what the machine can do is dashed. Scales in powers of ten.");
         draw_graph(file, left, 20, 70, 430, 360);
         if (has_curve(right)) draw_graph(file, right, 460, 70, 430, 360);
         svg_end(file);

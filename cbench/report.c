@@ -159,7 +159,8 @@ static void write_case(const struct measured *measured, FILE *file)
 static void write_losses(const struct report *report, FILE *file)
 {
     int count = 0;
-    fprintf(file, "## Losses\n\nWhere the best peer is ahead by more than runs differ (5 %%):\n\n");
+    fprintf(file, "## Losses\n\nWhere the best peer is ahead by more than runs differ (5 %%):\n\n"
+        "| case | workload | of best peer | ours | best peer | |\n|---|---|---:|---:|---:|---|\n");
     for (int i = 0; i < report->case_count; i++) {
         const struct measured *measured = report->cases[i];
         for (int workload = 0; workload < measured->workload_count; workload++) {
@@ -171,34 +172,35 @@ static void write_losses(const struct report *report, FILE *file)
             /* Less than a megabyte of memory is nothing, beside whatever. */
             bool is_nothing = !strcmp(facts->unit, "MiB") && ours < 1;
             if (reached == 0 || reached >= 0.95 || is_nothing) continue;
-            char our_number[32], their_number[32];
-            fprintf(file, "- ");
+            fprintf(file, "| ");
             write_title(measured, file);
-            fprintf(file, ": %s, %.2g of %s (%s beside %s%s%s)\n", facts->name, reached,
-                measured->engines[leaders.peer].name, number_text(ours, our_number, sizeof our_number),
-                number_text(theirs, their_number, sizeof their_number), facts->unit[0] ? " " : "", facts->unit);
+            fprintf(file, " | %s%s%s | %.2g |", facts->name, facts->unit[0] ? ", " : "", facts->unit, reached);
+            write_cell(ours, false, file);
+            write_cell(theirs, false, file);
+            fprintf(file, " %s |\n", measured->engines[leaders.peer].name);
             count++;
         }
     }
-    if (count == 0) fprintf(file, "- nowhere\n");
+    if (count == 0) fprintf(file, "| nowhere | | | | | |\n");
     fprintf(file, "\n");
 }
 
 static void write_missed(const struct report *report, FILE *file)
 {
     int count = 0;
-    fprintf(file, "## Not reached\n\nWhat must be reached, and was not in this run:\n\n");
+    fprintf(file, "## Not reached\n\nWhat must be reached, and was not in this run:\n\n"
+        "| case | workload | must | reached |\n|---|---|---|---|\n");
     for (int i = 0; i < report->case_count; i++) {
         for (int workload = 0; workload < report->cases[i]->workload_count; workload++) {
             char must[256], reached[128];
             if (judge(report->cases[i], workload, must, reached, sizeof reached) != MISSED) continue;
-            fprintf(file, "- ");
+            fprintf(file, "| ");
             write_title(report->cases[i], file);
-            fprintf(file, ": %s, must be %s; reached %s\n", report->cases[i]->workloads[workload].name, must, reached);
+            fprintf(file, " | %s | %s | %s |\n", report->cases[i]->workloads[workload].name, must, reached);
             count++;
         }
     }
-    if (count == 0) fprintf(file, "- nothing\n");
+    if (count == 0) fprintf(file, "| nothing | | | |\n");
     fprintf(file, "\n");
 }
 
@@ -216,7 +218,7 @@ static void write_settings(const struct report *report, FILE *file)
         for (const char *place = facts->settings; *place; place++) fprintf(file, *place == '|' ? "\\|" : "%c", *place);
         fprintf(file, " |\n");
     }
-    if (largest->missing[0]) fprintf(file, "\nNot installed, and left out: %s.\n", largest->missing);
+    if (largest->missing[0]) fprintf(file, "| left out | | not installed: %s |\n", largest->missing);
     fprintf(file, "\n");
 }
 

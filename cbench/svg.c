@@ -8,6 +8,11 @@
 
 #include "bench.h"
 
+/* For what has no class of its own; each is read on both grounds. */
+static const char *const hues[HUE_COUNT] = {
+    "#c9820a", "#d1495b", "#8a63d2", "#2e9e5b", "#d96c2c", "#1a9aa0", "#c7609f", "#8a8a1f", "#7f6a5a",
+};
+
 static const char style[] =
     "<style>\n"
     "text { font: 12px system-ui, sans-serif; fill: #1f2328; }\n"
@@ -16,21 +21,30 @@ static const char style[] =
     ".note, .tick { font-size: 11px; fill: #59636e; }\n"
     ".back { fill: #ffffff; }\n"
     ".grid { stroke: #d1d9e0; stroke-width: 1; }\n"
-    ".ours { fill: #0969da; } text.ours { font-weight: 600; }\n"
-    ".limit { fill: #afb8c1; } text.limit { fill: #59636e; }\n"
-    ".peer { fill: #d4a72c; } text.peer { fill: #1f2328; }\n"
-    "polyline, .curve { fill: none; stroke-width: 1.75; stroke-linejoin: round; }\n"
+    "rect.ours, circle.ours, text.ours { fill: #0969da; } text.ours { font-weight: 600; }\n"
+    "rect.limit, circle.limit { fill: #afb8c1; } text.limit { fill: #59636e; }\n"
+    "rect.peer { fill: #d4a72c; }\n"
+    "polyline { fill: none; stroke-width: 1.75; stroke-linejoin: round; }\n"
     "polyline.ours { stroke: #0969da; stroke-width: 3; }\n"
     "polyline.limit { stroke: #8c959f; stroke-dasharray: 5 4; }\n"
-    "polyline.peer { stroke: #d4a72c; }\n"
     "@media (prefers-color-scheme: dark) {\n"
-    "text { fill: #e6edf3; } .note, .tick { fill: #9198a1; } .back { fill: #0d1117; } .grid { stroke: #2f353d; }\n"
-    ".ours { fill: #4493f8; } .limit { fill: #656c76; } text.limit { fill: #9198a1; } text.peer { fill: #e6edf3; }\n"
-    "polyline.ours { stroke: #4493f8; } polyline { fill: none; }\n"
+    "text { fill: #e6edf3; } .note, .tick, text.limit { fill: #9198a1; } .back { fill: #0d1117; }\n"
+    ".grid { stroke: #2f353d; } rect.limit { fill: #656c76; }\n"
+    "rect.ours, circle.ours, text.ours { fill: #4493f8; } polyline.ours { stroke: #4493f8; }\n"
     "}\n"
     "</style>\n";
 
-FILE *svg_begin(const char *folder, const char *name, double width, double height, const char *title)
+static void write_hues(FILE *file)
+{
+    fprintf(file, "<style>\n");
+    for (int i = 0; i < HUE_COUNT; i++) {
+        fprintf(file, "circle.hue%d, text.hue%d { fill: %s; } polyline.hue%d { stroke: %s; }\n", i, i, hues[i], i,
+            hues[i]);
+    }
+    fprintf(file, "</style>\n");
+}
+
+FILE *svg_begin(const char *folder, const char *name, double width, double height, const char *title, const char *note)
 {
     char path[4200];
     mkdir(folder, 0777);
@@ -40,10 +54,10 @@ FILE *svg_begin(const char *folder, const char *name, double width, double heigh
     fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\">\n",
         width, height, width, height);
     fprintf(file, "<title>%s</title>\n%s", title, style);
+    write_hues(file);
     svg_box(file, 0, 0, width, height, "back");
     svg_text(file, 20, 30, "title", "start", title);
-    svg_text(file, 20, 47, "note", "start",
-        "DiamondDB blue, its peers yellow, what the machine can do grey; figures on scales of powers of ten.");
+    svg_text(file, 20, 47, "note", "start", note);
     return file;
 }
 

@@ -4,8 +4,11 @@
 
 #include <stdio.h>
 
-/* How something is drawn: by the classes of the style sheet that svg_begin writes. */
-FILE *svg_begin(const char *folder, const char *name, double width, double height, const char *title);
+/* How something is drawn: by the classes of the style sheet that svg_begin writes: ours, limit, peer, hue0, hue1 ... */
+#define HUE_COUNT 9
+
+FILE *svg_begin(const char *folder, const char *name, double width, double height, const char *title,
+    const char *note);
 void svg_end(FILE *file);
 
 /* `anchor` is start, middle or end. */
