@@ -146,10 +146,13 @@ impl Session {
     /// Admits a read.
     #[inline]
     pub fn read(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) || self.mark.forked() {
-            return Err(self.refusal());
-        }
-        Ok(())
+        if self.may_read() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// True if `read` admits a read.
+    #[inline]
+    pub fn may_read(&self) -> bool {
+        !self.closed.load(Ordering::Acquire) && !self.mark.forked()
     }
 
     /// Admits a write, or whatever else closing must wait for.

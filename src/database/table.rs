@@ -117,12 +117,19 @@ impl Table {
 
     /// Copies a record into the caller's memory, which has exactly `record_size` bytes. After an error its bytes
     /// mean nothing.
-    #[inline]
-    pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        let Home::File(file) = &self.home else { return self.fetch_elsewhere(id, record) };
-        self.session.read()?;
-        file.check_there()?;
-        file.fetch(id, record)
+    pub fn fetch(&self, id: RecordId, mut record: RecordMut<'_>) -> Result<()> {
+        if self.fetch_at_once(id, &mut record) {
+            return Ok(());
+        }
+        self.read()?;
+        self.home.fetch(id, record)
+    }
+
+    /// `fetch`, where it can be done at once: false if there is anything to wait for, to ask, or to say.
+    #[inline(always)]
+    pub(crate) fn fetch_at_once(&self, id: RecordId, record: &mut RecordMut<'_>) -> bool {
+        let Home::File(file) = &self.home else { return false };
+        self.session.may_read() && file.fetch_at_once(id, record)
     }
 
     /// Copies many records; `statuses`, if given, is told the `diamond_status` of each. Does every item and returns
@@ -371,12 +378,6 @@ impl Table {
         memory::reserve(slots, size, "the records of this call")?;
         slots.resize(at + size, 0);
         pack(&mut slots[at..])
-    }
-
-    #[inline(never)]
-    fn fetch_elsewhere(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        self.read()?;
-        self.home.fetch(id, record)
     }
 
     fn fetch_as_json(&self, id: RecordId, style: JsonStyle, out: &mut String) -> Result<()> {

@@ -71,20 +71,26 @@ impl Call {
     /// The value behind an open handle.
     #[inline]
     pub(super) unsafe fn handle<'a, H: Handle>(&self, handle: *mut H, argument: &str) -> Result<&'a H::Value> {
-        let marked = handle.cast::<Marked<H::Value>>();
-        if marked.is_null() || !marked.is_aligned() {
-            return Err(self.bad_pointer(marked.is_null(), argument));
-        }
-        // SAFETY: rule 2: a handle points to a `Marked` of some kind, whose mark comes first.
-        let mark = unsafe { (*addr_of!((*marked).mark)).load(Ordering::Relaxed) };
-        if mark != H::MARK {
-            return Err(self.bad_mark(mark, argument, H::NAME));
-        }
-        // SAFETY: the mark says which kind it is; rule 2: nobody closes it during the call.
-        let marked = unsafe { &*marked };
-        // SAFETY: the same: the handle keeps its session.
+        // SAFETY: the caller's promise is ours.
+        let Some(marked) = (unsafe { open(handle) }) else {
+            // SAFETY: the same.
+            return Err(unsafe { self.bad_handle(handle, argument) });
+        };
+        // SAFETY: rule 2: nobody closes the handle during the call, and it keeps its session.
         unsafe { self.works_on(marked.session.as_ref()) };
         Ok(&marked.value)
+    }
+
+    /// What is wrong with a handle that is not open.
+    #[cold]
+    unsafe fn bad_handle<H: Handle>(&self, handle: *mut H, argument: &str) -> Error {
+        let marked = handle.cast::<Marked<H::Value>>();
+        if marked.is_null() || !marked.is_aligned() {
+            return self.bad_pointer(marked.is_null(), argument);
+        }
+        // SAFETY: rule 2, as in `open`.
+        let mark = unsafe { (*addr_of!((*marked).mark)).load(Ordering::Relaxed) };
+        self.bad_mark(mark, argument, H::NAME)
     }
 
     /// The value behind a handle that one thread at a time may use.
@@ -153,6 +159,43 @@ impl Call {
         unsafe { place.write(std::ptr::null_mut()) };
         Ok(HandleOut { place, call: self })
     }
+}
+
+/// What an open handle points to; none for any other.
+#[inline(always)]
+unsafe fn open<'a, H: Handle>(handle: *mut H) -> Option<&'a Marked<H::Value>> {
+    let marked = handle.cast::<Marked<H::Value>>();
+    if marked.is_null() || !marked.is_aligned() {
+        return None;
+    }
+    // SAFETY: rule 2: a handle points to a `Marked` of some kind, whose mark comes first.
+    let mark = unsafe { (*addr_of!((*marked).mark)).load(Ordering::Relaxed) };
+    // SAFETY: the mark says which kind it is; rule 2: nobody closes it during the call.
+    (mark == H::MARK).then(|| unsafe { &*marked })
+}
+
+/// The value behind a handle, for a call that has nothing to say about one that is not open.
+#[inline(always)]
+pub(super) unsafe fn peek<'a, H: Handle>(handle: *mut H) -> Option<&'a H::Value> {
+    // SAFETY: the caller's promise is ours.
+    unsafe { open(handle) }.map(|marked| &marked.value)
+}
+
+/// A place for one record of this shape; none for one of another size.
+#[inline(always)]
+pub(super) unsafe fn place_for<'a>(
+    shape: Shape,
+    record: *mut c_void,
+    size: usize,
+    nulls: *mut u8,
+) -> Option<RecordMut<'a>> {
+    if record.is_null() || size != shape.record_size {
+        return None;
+    }
+    // SAFETY: rule 2; a null bitmap has the size that the table's schema says.
+    let nulls = (!nulls.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(nulls, shape.nulls_size) });
+    // SAFETY: rule 2, and a record's size is one that memory can have.
+    Some(RecordMut { bytes: unsafe { std::slice::from_raw_parts_mut(record.cast(), size) }, nulls })
 }
 
 pub(super) struct HandleOut<'a, H> {

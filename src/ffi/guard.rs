@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
@@ -81,13 +82,14 @@ impl Call {
 /// Runs the body of the export called `name` and turns its end, whichever it is, into a status.
 #[inline]
 pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) -> diamond_status {
-    let call = Call {
+    // What it holds is dropped below, on either way out.
+    let call = ManuallyDrop::new(Call {
         name,
         error: Cell::new(null_mut()),
         error_size: Cell::new(0),
         session: Cell::new(null()),
         held: Cell::new(None),
-    };
+    });
     let ended = catch_unwind(AssertUnwindSafe(|| {
         #[cfg(feature = "simulation")]
         let _inside = simulated::Inside::enter();
@@ -100,6 +102,19 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) 
         Ok(Ok(())) => DIAMOND_STATUS_OK as diamond_status,
         Ok(Err(error)) => report(&call, &error),
         Err(payload) => report_panic(&call, payload),
+    }
+}
+
+/// Tries what most calls of a hot function need, before all that only the others need. False, as after a panic: the
+/// function goes on as if nothing had been tried, and meets and reports whatever it was.
+#[inline(always)]
+pub(super) fn at_once(act: impl FnOnce() -> Option<bool>) -> bool {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(done) => done == Some(true),
+        Err(payload) => {
+            std::mem::forget(payload); // Rule 4: its drop is foreign code.
+            false
+        }
     }
 }
 

@@ -28,10 +28,10 @@ use std::mem::offset_of;
 
 use serde_json::json;
 
-use super::borrow::{Handle, Shape, Struct, array_json};
+use super::borrow::{Handle, Shape, Struct, array_json, peek, place_for};
 use super::database::diamond_db;
-use super::guard::{Call, guard};
-use super::status::diamond_status;
+use super::guard::{Call, at_once, guard};
+use super::status::{anonymous_status::DIAMOND_STATUS_OK, diamond_status};
 use crate::database::Table;
 use crate::database::TableInfo;
 use crate::error::Result;
@@ -282,6 +282,28 @@ pub unsafe extern "C" fn diamond_table_save(
 /// not NULL. After an error both may hold anything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_fetch(
+    table: *mut diamond_table,
+    id: u64,
+    record: *mut c_void,
+    record_size: usize,
+    nulls: *mut u8,
+) -> diamond_status {
+    // SAFETY: the conventions.
+    let fetched = at_once(|| unsafe {
+        let table = peek(table)?;
+        Some(table.table.fetch_at_once(RecordId(id), &mut place_for(table.shape, record, record_size, nulls)?))
+    });
+    if fetched {
+        return DIAMOND_STATUS_OK as diamond_status;
+    }
+    // SAFETY: the conventions.
+    unsafe { fetch_with_care(table, id, record, record_size, nulls) }
+}
+
+/// The fetch that has something to say, or must wait.
+#[cold]
+#[inline(never)]
+unsafe fn fetch_with_care(
     table: *mut diamond_table,
     id: u64,
     record: *mut c_void,

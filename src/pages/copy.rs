@@ -21,7 +21,6 @@
 
 #![allow(unsafe_code)]
 
-use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
@@ -38,11 +37,9 @@ pub struct PageEntry {
     frame: AtomicPtr<u8>,
 }
 
-/// What came of an attempt to read a page.
+/// Why a page could not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The bytes are one commit's.
-    Copied,
     /// The page changed meanwhile: try again.
     Changed,
     /// The page must be verified first.
@@ -52,36 +49,21 @@ pub enum Seen {
 }
 
 impl PageEntry {
-    /// Copies `out.len()` bytes from `at` in the page and, if the caller wants more of the same version, `more`
-    /// from another place.
+    /// The page as it is now, to copy from. What was copied is worth nothing unless the page `stood_still`.
     #[inline(always)]
-    pub fn read(&self, source: Source<'_>, at: usize, out: &mut [u8], more: Option<(usize, &mut [u8])>) -> Seen {
-        self.look(source, |page| {
-            page.copy(at, out);
-            if let Some((at, out)) = more {
-                page.copy(at, out);
-            }
-        })
-    }
-
-    /// Lets `act` copy from the page. What it copied is of one version if the answer is `Copied`, and otherwise worth
-    /// nothing.
-    #[inline(always)]
-    pub fn look(&self, source: Source<'_>, act: impl FnOnce(Racing<'_>)) -> Seen {
+    pub fn look<'a>(&'a self, source: Source<'a>) -> std::result::Result<Racing<'a>, Seen> {
         let version = self.version.load(Ordering::Acquire);
         if version & 1 == 0 {
-            return if version == 0 { Seen::Unverified } else { Seen::Changed };
+            return Err(if version == 0 { Seen::Unverified } else { Seen::Changed });
         }
         let frame = self.frame.load(Ordering::Acquire);
-        let page = if frame.is_null() { source.mapping.page(source.page, source.page_size) } else { frame };
-        if page.is_null() {
-            return Seen::Elsewhere;
+        let bytes = if frame.is_null() { source.mapping.page(source.page, source.page_size) } else { frame };
+        if bytes.is_null() {
+            return Err(Seen::Elsewhere);
         }
         midst_of_read();
-        // `page` points to `page_size` readable bytes, which rule 2 keeps readable.
-        act(Racing { bytes: page, size: source.page_size, life: PhantomData });
-        fence(Ordering::Acquire);
-        if self.version.load(Ordering::Relaxed) == version { Seen::Copied } else { Seen::Changed }
+        // `bytes` points to `page_size` readable bytes, which rule 2 keeps readable.
+        Ok(Racing { bytes, size: source.page_size, seen: Some((self, version)) })
     }
 
     /// The version now.
@@ -192,13 +174,14 @@ impl PageEntry {
 pub struct Racing<'a> {
     bytes: *const u8,
     size: usize,
-    life: PhantomData<&'a [u8]>,
+    /// Whose bytes they are, and which version of it; none if nobody changes them.
+    seen: Option<(&'a PageEntry, u64)>,
 }
 
 impl<'a> Racing<'a> {
-    /// A page that nobody changes.
+    /// Bytes that nobody changes.
     pub fn of(bytes: &'a [u8]) -> Racing<'a> {
-        Racing { bytes: bytes.as_ptr(), size: bytes.len(), life: PhantomData }
+        Racing { bytes: bytes.as_ptr(), size: bytes.len(), seen: None }
     }
 
     /// Copies the bytes from `at` on.
@@ -207,6 +190,21 @@ impl<'a> Racing<'a> {
         assert!(at + out.len() <= self.size, "a read stays within its page");
         // SAFETY: whoever made it vouches for `size` readable bytes while it lives; the range was checked.
         unsafe { copy(self.bytes.add(at), out.as_mut_ptr(), out.len()) };
+    }
+
+    /// The byte at `at`.
+    #[inline(always)]
+    pub fn byte(&self, at: usize) -> u8 {
+        assert!(at < self.size, "a read stays within its page");
+        // SAFETY: as in `copy`.
+        unsafe { load(self.bytes.add(at)) }
+    }
+
+    /// True if all that was copied is of one version.
+    #[inline(always)]
+    pub fn stood_still(&self) -> bool {
+        fence(Ordering::Acquire);
+        self.seen.is_none_or(|(entry, version)| entry.version.load(Ordering::Relaxed) == version)
     }
 }
 
@@ -375,71 +373,89 @@ impl FramePool {
 /// # Safety
 /// `source` is readable and `target` writable for `count` bytes, and they do not overlap.
 #[cfg(all(target_arch = "x86_64", not(any(miri, shuttle, tsan))))]
-#[inline]
+#[inline(always)]
 unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
     use std::arch::asm;
 
-    /// Moves 8 bytes.
-    unsafe fn eight(source: *const u8, target: *mut u8, at: usize) {
-        // SAFETY: the caller says that both places have 8 bytes at `at`.
-        unsafe {
-            asm!("mov {word}, [{source} + {at}]", "mov [{target} + {at}], {word}", word = out(reg) _,
-                source = in(reg) source, target = in(reg) target, at = in(reg) at,
-                options(nostack, preserves_flags));
-        }
+    /// Moves as many bytes as its instruction does.
+    macro_rules! step {
+        ($class:ident, $load:literal, $store:literal, $at:expr) => {
+            asm!($load, $store, word = out($class) _, source = in(reg) source, target = in(reg) target, at = in(reg) $at,
+                options(nostack, preserves_flags))
+        };
     }
 
-    /// Moves 16 bytes.
-    #[inline(always)]
-    unsafe fn sixteen(source: *const u8, target: *mut u8, at: usize) {
-        // SAFETY: the caller says that both places have 16 bytes at `at`.
-        unsafe {
-            asm!("movups {word}, [{source} + {at}]", "movups [{target} + {at}], {word}", word = out(xmm_reg) _,
-                source = in(reg) source, target = in(reg) target, at = in(reg) at,
-                options(nostack, preserves_flags));
-        }
-    }
-
-    // SAFETY: every place named below is within `count` bytes, which the caller vouches for.
+    // No two steps overlap: a caller who looks at what was copied at once reads words that one step wrote, which the
+    // processor hands over before they are in its cache.
+    // SAFETY: all steps together are the `count` bytes that the caller vouches for.
     unsafe {
         if count >= 1024 {
             asm!("rep movsb", inout("rsi") source => _, inout("rdi") target => _, inout("rcx") count => _,
                 options(nostack, preserves_flags));
-        } else if count >= 16 {
-            let mut at = 0;
-            while at + 64 <= count {
-                asm!(
-                    "movups {a}, [{source} + {at}]",
-                    "movups {b}, [{source} + {at} + 16]",
-                    "movups {c}, [{source} + {at} + 32]",
-                    "movups {d}, [{source} + {at} + 48]",
-                    "movups [{target} + {at}], {a}",
-                    "movups [{target} + {at} + 16], {b}",
-                    "movups [{target} + {at} + 32], {c}",
-                    "movups [{target} + {at} + 48], {d}",
-                    a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
-                    source = in(reg) source, target = in(reg) target, at = in(reg) at,
-                    options(nostack, preserves_flags));
-                at += 64;
-            }
-            while at + 16 <= count {
-                sixteen(source, target, at);
-                at += 16;
-            }
-            if at < count {
-                sixteen(source, target, count - 16);
-            }
-        } else if count >= 8 {
-            eight(source, target, 0);
-            eight(source, target, count - 8);
-        } else {
-            for at in 0..count {
-                asm!("mov {byte}, [{source} + {at}]", "mov [{target} + {at}], {byte}", byte = out(reg_byte) _,
-                    source = in(reg) source, target = in(reg) target, at = in(reg) at,
-                    options(nostack, preserves_flags));
-            }
+            return;
+        }
+        let mut at = 0;
+        while at + 64 <= count {
+            asm!(
+                "movups {a}, [{source} + {at}]",
+                "movups {b}, [{source} + {at} + 16]",
+                "movups {c}, [{source} + {at} + 32]",
+                "movups {d}, [{source} + {at} + 48]",
+                "movups [{target} + {at}], {a}",
+                "movups [{target} + {at} + 16], {b}",
+                "movups [{target} + {at} + 32], {c}",
+                "movups [{target} + {at} + 48], {d}",
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                source = in(reg) source, target = in(reg) target, at = in(reg) at,
+                options(nostack, preserves_flags));
+            at += 64;
+        }
+        while at + 16 <= count {
+            step!(xmm_reg, "movups {word}, [{source} + {at}]", "movups [{target} + {at}], {word}", at);
+            at += 16;
+        }
+        if count & 8 != 0 {
+            step!(reg, "mov {word}, [{source} + {at}]", "mov [{target} + {at}], {word}", at);
+            at += 8;
+        }
+        if count & 4 != 0 {
+            step!(reg, "mov {word:e}, [{source} + {at}]", "mov [{target} + {at}], {word:e}", at);
+            at += 4;
+        }
+        if count & 2 != 0 {
+            step!(reg, "mov {word:x}, [{source} + {at}]", "mov [{target} + {at}], {word:x}", at);
+            at += 2;
+        }
+        if count & 1 != 0 {
+            step!(reg_byte, "mov {word}, [{source} + {at}]", "mov [{target} + {at}], {word}", at);
         }
     }
+}
+
+/// Loads a byte that may be in use by another thread (rule 3).
+///
+/// # Safety
+/// `source` is readable.
+#[cfg(all(target_arch = "x86_64", not(any(miri, shuttle, tsan))))]
+#[inline(always)]
+unsafe fn load(source: *const u8) -> u8 {
+    let byte: u32;
+    // SAFETY: the caller's promise is ours.
+    unsafe {
+        std::arch::asm!("movzx {byte:e}, byte ptr [{source}]", byte = out(reg) byte, source = in(reg) source,
+            options(nostack, preserves_flags, readonly));
+    }
+    byte as u8
+}
+
+/// The same, as the `copy` below.
+///
+/// # Safety
+/// `source` is readable.
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, shuttle, tsan)))))]
+unsafe fn load(source: *const u8) -> u8 {
+    // SAFETY: the caller's promise is ours.
+    unsafe { (*source.cast::<std::sync::atomic::AtomicU8>()).load(Ordering::Relaxed) }
 }
 
 /// Copies `count` bytes by atomic bytes: for Miri and the thread sanitizer, which see into every access, and for other
@@ -512,7 +528,9 @@ mod tests {
                     let mut out = [0; 512];
                     for _ in 0..rounds {
                         let source = Source { mapping: &mapping, page: 0, page_size: 512 };
-                        if entry.read(source, 0, &mut out, None) == Seen::Copied {
+                        let Ok(page) = entry.look(source) else { continue };
+                        page.copy(0, &mut out);
+                        if page.stood_still() {
                             assert!(out.iter().all(|byte| *byte == out[0]));
                         }
                     }

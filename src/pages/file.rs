@@ -28,7 +28,7 @@ use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Orderi
 use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
 use crate::wal::Wal;
 
-use super::copy::{FramePool, Mapping, PageEntry, Seen, Source};
+use super::copy::{FramePool, Mapping, PageEntry, Racing, Seen, Source};
 
 /// The number that is a file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -228,35 +228,50 @@ impl PagedFile {
         self.dropped.load(Ordering::Acquire)
     }
 
-    /// Copies bytes of one page, as one commit left them: `out` from `at`, and `more` from another place if wanted.
-    /// The page must lie below the length.
+    /// A page to copy from, which must lie below the length; none if somebody is in the way: then `read` has it.
+    #[inline(always)]
+    pub fn look(&self, page: u64) -> Option<Racing<'_>> {
+        self.entries.get(page)?.look(Source { mapping: &self.mapping, page, page_size: self.page_size }).ok()
+    }
+
+    /// True if what was copied is as one commit left it, and the file was still there.
+    #[inline(always)]
+    pub fn stood_still(&self, page: Racing<'_>) -> bool {
+        page.stood_still() && !self.is_dropped()
+    }
+
+    /// Copies bytes of one page, from `at` on, as one commit left them. The page must lie below the length.
     #[inline]
-    pub fn read(&self, page: u64, at: usize, out: &mut [u8], mut more: Option<(usize, &mut [u8])>) -> Result<()> {
-        let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
-        if let Some(entry) = self.entries.get(page) {
-            let more = more.as_mut().map(|(at, out)| (*at, &mut **out));
-            if entry.read(source, at, out, more) == Seen::Copied && !self.is_dropped() {
+    pub fn read(&self, page: u64, at: usize, out: &mut [u8]) -> Result<()> {
+        if let Some(seen) = self.look(page) {
+            seen.copy(at, out);
+            if self.stood_still(seen) {
                 return Ok(());
             }
         }
-        self.read_again(page, at, out, more)
+        self.read_again(page, at, out)
     }
 
     /// The rest of `read`, where the first look was not enough.
     #[cold]
     #[inline(never)]
-    fn read_again(&self, page: u64, at: usize, out: &mut [u8], mut more: Option<(usize, &mut [u8])>) -> Result<()> {
+    fn read_again(&self, page: u64, at: usize, out: &mut [u8]) -> Result<()> {
         let source = Source { mapping: &self.mapping, page, page_size: self.page_size };
         let mut spins = 0;
         loop {
-            let seen = match self.entries.get(page) {
-                Some(entry) => entry.read(source, at, out, more.as_mut().map(|(at, out)| (*at, &mut **out))),
-                None => Seen::Unverified,
-            };
-            match seen {
-                // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
-                _ if self.is_dropped() => return Err(Error::NotFound("the table was dropped".into())),
-                Seen::Copied => return Ok(()),
+            let seen = self.entries.get(page).map_or(Err(Seen::Unverified), |entry| entry.look(source));
+            let is_copied = seen.is_ok_and(|page| {
+                page.copy(at, out);
+                page.stood_still()
+            });
+            // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
+            if self.is_dropped() {
+                return Err(Error::NotFound("the table was dropped".into()));
+            }
+            if is_copied {
+                return Ok(());
+            }
+            match seen.err().unwrap_or(Seen::Changed) {
                 // A large commit changes a page for longer than it is worth to wait awake, and so does a writer who
                 // was interrupted.
                 Seen::Changed if spins == 100 => yield_now(),
@@ -269,7 +284,7 @@ impl PagedFile {
                     if self.map_page(page)? {
                         continue;
                     }
-                    if self.read_directly(page, at, out, more.as_mut().map(|(at, out)| (*at, &mut **out)))? {
+                    if self.read_directly(page, at, out)? {
                         return Ok(());
                     }
                 }
@@ -432,22 +447,18 @@ impl PagedFile {
 
     /// Reads a page that has no frame by a system call. False if it changed meanwhile.
     #[cold]
-    fn read_directly(&self, page: u64, at: usize, out: &mut [u8], more: Option<(usize, &mut [u8])>) -> Result<bool> {
+    fn read_directly(&self, page: u64, at: usize, out: &mut [u8]) -> Result<bool> {
         let entry = self.entry(page)?;
         let version = entry.version();
         if version & 1 == 0 || entry.has_frame() {
             return Ok(false);
         }
         let data = self.data()?;
-        let read = |at: usize, out: &mut [u8]| {
-            read_exact_at(&*data, out, self.offset(page) + at as u64)
-                .map_err(|error| Error::io("read", &self.id.name(), &error))
-        };
-        let result = read(at, out).and_then(|()| more.map_or(Ok(()), |(at, out)| read(at, out)));
+        let result = read_exact_at(&*data, out, self.offset(page) + at as u64);
         if entry.version() != version {
             return Ok(false);
         }
-        result.map(|()| true)
+        result.map(|()| true).map_err(|error| Error::io("read", &self.id.name(), &error))
     }
 
     /// Takes disk space for the first `pages` pages and their sums. The place where a table says `Full`.
@@ -723,7 +734,7 @@ impl<T> Default for Growing<T> {
 
 impl<T: Default> Growing<T> {
     /// The item, if its chunk was made.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, index: u64) -> Option<&T> {
         let (chunk, at) = Self::place(index);
         self.chunks.get(chunk)?.get()?.get(at)
@@ -754,7 +765,7 @@ impl<T: Default> Growing<T> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn place(index: u64) -> (usize, usize) {
         let shifted = index + (1 << FIRST_CHUNK_BITS);
         let high = 63 - shifted.leading_zeros();

@@ -14,7 +14,7 @@ use crate::os::sync::Ordering;
 
 use super::PagedFiles;
 use super::cache::PageKey;
-use super::copy::{Racing, Seen, Source};
+use super::copy::{Racing, Source};
 use super::file::{FileImage, PagedFile};
 
 /// What reads as of an earlier moment.
@@ -148,7 +148,10 @@ impl Snapshot {
         let version = entry.version();
         drop(stripe);
         let source = Source { mapping: &file.mapping, page, page_size: file.page_size };
-        let is_right = entry.look(source, act) == Seen::Copied && entry.version() == version;
+        let is_right = entry.look(source).is_ok_and(|page| {
+            act(page);
+            page.stood_still() && entry.version() == version
+        });
         // The frames of a dropped file are freed, and then the map shows what an older checkpoint wrote.
         if is_right && file.is_dropped() {
             return Err(Error::NotFound("the table was dropped".into()));
@@ -178,7 +181,7 @@ impl Snapshot {
             }
             let version = entry.version();
             drop(stripe);
-            file.read(page, at, out, None)?;
+            file.read(page, at, out)?;
             if entry.version() == version || broken(Mutant::ScanVersionNotCompared) {
                 return Ok(());
             }
@@ -234,7 +237,7 @@ mod tests {
         write(Edit::Append { file: &file, bytes: &[1; 512], tally: 0 });
         files.checkpoint().expect("a checkpoint");
         let mut out = [0];
-        file.read(0, 0, &mut out, None).expect("the map has the page");
+        file.read(0, 0, &mut out).expect("the map has the page");
         write(Edit::Write { file: &file, offset: 0, bytes: &[2; 512], given: None, tally: 0 });
 
         let snapshot = files.snapshot(ReaderKind::Scan, || {});

@@ -56,7 +56,23 @@ pub struct Layout {
     pub(super) gaps: Vec<Range<usize>>,
 }
 
+/// Where the parts of a slot lie, in bytes: as in its `Layout`, but small enough for registers.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    pub record_size: usize,
+    pub state_offset: usize,
+    pub nulls_offset: usize,
+    pub nulls_size: usize,
+}
+
 impl Layout {
+    /// Where the parts of a slot lie.
+    #[inline(always)]
+    pub(super) fn parts(&self) -> Parts {
+        let Layout { record_size, state_offset, nulls_offset, nulls_size, .. } = *self;
+        Parts { record_size, state_offset, nulls_offset, nulls_size }
+    }
+
     /// Lays the fields out: gives each its offset and size.
     pub(super) fn new(mut fields: Vec<Field>) -> Result<Layout> {
         let mut gaps = Vec::new();

@@ -39,7 +39,7 @@ pub use record::{Record, RecordMut};
 pub use scan::{ScanRange, TableScan};
 pub use schema::Schema;
 
-use record::STATE_LIVE;
+use record::{STATE_LIVE, unpack};
 pub(crate) use record::{check_slot, is_live};
 
 /// What the files of tables are to the floor below.
@@ -305,28 +305,35 @@ impl TableFile {
 
     /// Copies a record into the caller's memory.
     #[inline]
-    pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        let layout = self.layout();
-        if record.bytes.len() != layout.record_size {
-            return Err(self.form.wrong_size(record.bytes.len()));
-        }
-        let small = self.slot_size <= SLOT_ON_STACK;
-        if self.cut.is_some() || !small || layout.state_offset < layout.record_size || record.nulls.is_some() {
-            return self.fetch_slot_then_unpack(id, record);
-        }
-        if id.0 >= self.file.length() / self.slot_size as u64 {
-            return Err(self.out_of_range(id));
+    pub fn fetch(&self, id: RecordId, mut record: RecordMut<'_>) -> Result<()> {
+        if self.fetch_at_once(id, &mut record) { Ok(()) } else { self.fetch_with_patience(id, record) }
+    }
+
+    /// Copies a record straight from its page. False where it is not there, or does not go that way.
+    #[inline(always)]
+    pub fn fetch_at_once(&self, id: RecordId, record: &mut RecordMut<'_>) -> bool {
+        let parts = self.layout().parts();
+        // Offsets are compared, since a length is a number of bytes and a division takes its time.
+        let is_below = id.0.checked_mul(self.slot_size as u64).is_some_and(|offset| offset < self.file.length());
+        if !is_below || !record.fits(parts) || self.cut.is_some() {
+            return false;
         }
         let (page, at) = self.place(id);
-        // The state lies behind the record: the record goes straight into the caller's memory.
-        let mut state = [0];
-        let state_place = Some((at + layout.state_offset, &mut state[..]));
-        self.file.read(page, at, record.bytes, state_place).map_err(|error| self.named(error))?;
-        if state[0] == STATE_LIVE {
-            return Ok(());
-        }
-        record.bytes.fill(0);
-        Err(self.deleted(id))
+        let Some(bytes) = self.file.look(page) else { return false };
+        let is_live = bytes.byte(at + parts.state_offset) == STATE_LIVE;
+        unpack(parts, bytes, at, record.reborrow());
+        self.file.stood_still(bytes) && is_live
+    }
+
+    /// The same by way of a copy of its slot, with a sentence for whatever is wrong.
+    #[cold]
+    #[inline(never)]
+    fn fetch_with_patience(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
+        self.check_there()?;
+        self.form.with_slots(1, |slot| {
+            self.fetch_slot(id, slot)?;
+            self.form.decode(slot, record)
+        })
     }
 
     /// Brings what a later `fetch` or `replace` needs near: first its page's state, then its bytes.
@@ -338,18 +345,6 @@ impl TableFile {
         }
     }
 
-    fn fetch_slot_then_unpack(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        if self.slot_size <= SLOT_ON_STACK {
-            let mut slot = [0; SLOT_ON_STACK];
-            let slot = &mut slot[..self.slot_size];
-            self.fetch_slot(id, slot)?;
-            return self.form.decode(slot, record);
-        }
-        let mut slot = memory::zeros(self.slot_size, "a record")?;
-        self.fetch_slot(id, &mut slot)?;
-        self.form.decode(&slot, record)
-    }
-
     /// Copies a whole slot that holds a record.
     pub fn fetch_slot(&self, id: RecordId, slot: &mut [u8]) -> Result<()> {
         if id.0 >= self.next_id() {
@@ -357,7 +352,7 @@ impl TableFile {
         }
         let (page, at) = self.place(id);
         let read = match &self.cut {
-            None => self.file.read(page, at, slot, None),
+            None => self.file.read(page, at, slot),
             Some(cut) => cut.snapshot.read(&self.file, page, at, slot),
         };
         read.map_err(|error| self.named(error))?;
@@ -465,6 +460,3 @@ impl TableFile {
         id.0 * self.slot_size as u64
     }
 }
-
-/// Slots up to this size are unpacked on the stack.
-const SLOT_ON_STACK: usize = 1024;

@@ -5,8 +5,9 @@
 //! a null field does no harm. Nothing is allocated unless the record is refused.
 
 use super::field::{Field, FieldKind, text_size};
-use super::layout::Layout;
+use super::layout::{Layout, Parts};
 use crate::error::{Error, Result};
+use crate::pages::Racing;
 
 /// The state byte of a slot whose record is not there: never saved, or deleted.
 pub(crate) const STATE_DEAD: u8 = 0;
@@ -30,6 +31,20 @@ pub struct RecordMut<'a> {
     pub bytes: &'a mut [u8],
     /// At least as many bytes as the layout's `nulls_size`; None if nobody asks which fields are null.
     pub nulls: Option<&'a mut [u8]>,
+}
+
+impl RecordMut<'_> {
+    /// True if it has room for a record and its null bits.
+    #[inline]
+    pub(super) fn fits(&self, parts: Parts) -> bool {
+        self.bytes.len() == parts.record_size && self.nulls.as_ref().is_none_or(|nulls| nulls.len() >= parts.nulls_size)
+    }
+
+    /// The same place, for as long as this borrow.
+    #[inline(always)]
+    pub(super) fn reborrow(&mut self) -> RecordMut<'_> {
+        RecordMut { bytes: &mut *self.bytes, nulls: self.nulls.as_deref_mut() }
+    }
 }
 
 /// Whether the slot's record is there.
@@ -68,20 +83,20 @@ pub(crate) fn decode_packed(layout: &Layout, table_name: &str, slot: &[u8], reco
     if let Some(nulls) = &record.nulls {
         check_nulls_size(layout, table_name, nulls.len())?;
     }
-    unpack(layout, |at, out| out.copy_from_slice(&slot[at..at + out.len()]), record);
+    unpack(layout.parts(), Racing::of(slot), 0, record);
     Ok(())
 }
 
-/// The same from a slot whose bytes are copied by `copy`, into memory of the right sizes.
+/// The same from the slot at `at` in a page, into memory of the right sizes.
 #[inline(always)]
-pub(super) fn unpack(layout: &Layout, copy: impl Fn(usize, &mut [u8]), record: RecordMut<'_>) {
+pub(super) fn unpack(parts: Parts, page: Racing<'_>, at: usize, record: RecordMut<'_>) {
     if let Some(nulls) = record.nulls {
-        copy(layout.nulls_offset, &mut nulls[..layout.nulls_size]);
+        page.copy(at + parts.nulls_offset, &mut nulls[..parts.nulls_size]);
     }
-    copy(0, &mut record.bytes[..layout.record_size]);
+    page.copy(at, &mut record.bytes[..parts.record_size]);
     // Rule 3 of the layout: what a caller sees as padding is zero, though state and nulls may lie there.
-    if layout.state_offset < layout.record_size {
-        record.bytes[layout.state_offset..].fill(0);
+    if parts.state_offset < parts.record_size {
+        record.bytes[parts.state_offset..].fill(0);
     }
 }
 

@@ -7,8 +7,9 @@ use crate::memory;
 use crate::pages::{Racing, ReaderKind};
 
 use super::json::{JsonStyle, decode_json};
+use super::layout::Parts;
 use super::record::{RecordMut, STATE_LIVE, decode_packed, is_live, unpack};
-use super::{Cut, Layout, RecordId, RecordsMut, TableFile, TableForm};
+use super::{Cut, RecordId, RecordsMut, TableFile, TableForm};
 
 /// Which ids a scan covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,23 +101,16 @@ impl TableScan {
         let (page_from, page_to) = (page << self.table.page_shift, (page + 1) << self.table.page_shift);
         let (from, to) = (self.from.max(page_from), self.to.min(page_to));
         let table = Arc::clone(&self.table);
-        let (layout, mut count, mut left) = (table.layout(), 0, (from, to));
-        let mut copy = |bytes: Racing<'_>| {
-            (count, left) = (0, (from, to));
-            while count < ids.len() && left.0 < left.1 {
-                let id = if self.reverse { left.1 - 1 } else { left.0 };
-                left = if self.reverse { (from, id) } else { (id + 1, to) };
-                let (_, at) = table.place(RecordId(id));
-                let mut state = [0];
-                bytes.copy(at + layout.state_offset, &mut state);
-                if state[0] == STATE_LIVE {
-                    let record = records.get_mut(first + count, layout);
-                    unpack(layout, |offset, out| bytes.copy(at + offset, out), record);
-                    ids[count] = RecordId(id);
-                    count += 1;
-                }
-            }
+        let walk = Walk {
+            parts: table.layout().parts(),
+            next,
+            at: table.place(RecordId(next)).1,
+            left: to - from,
+            step: if self.reverse { -1 } else { 1 },
+            stride: table.slot_size as isize * if self.reverse { -1 } else { 1 },
         };
+        let (mut count, mut passed) = (0, 0);
+        let mut copy = |page: Racing<'_>| (count, passed) = walk.copy(page, ids, first, records);
         if !self.cut.snapshot.look(table.file(), page, &mut copy).map_err(|error| table.named(error))? {
             self.page = None;
             let read = self.cut.snapshot.read(table.file(), page, 0, &mut self.bytes);
@@ -125,9 +119,9 @@ impl TableScan {
             copy(Racing::of(&self.bytes));
         }
         if self.reverse {
-            self.to = left.1
+            self.to -= passed;
         } else {
-            self.from = left.0
+            self.from += passed;
         }
         Ok(count)
     }
@@ -201,6 +195,41 @@ impl TableScan {
     }
 }
 
+/// Slots of one page, one after the other.
+#[derive(Clone, Copy)]
+struct Walk {
+    parts: Parts,
+    /// The first id, and where its slot lies in the page.
+    next: u64,
+    at: usize,
+    /// How many slots there are to pass.
+    left: u64,
+    /// From one id to the next, and from one slot.
+    step: i64,
+    stride: isize,
+}
+
+impl Walk {
+    /// Copies the records on the way until the places for ids are used up, the first as number `first` of `records`.
+    /// Returns how many there were, and how many slots were passed.
+    #[inline(never)]
+    fn copy(self, page: Racing<'_>, ids: &mut [RecordId], first: usize, records: &mut RecordsMut<'_>) -> (usize, u64) {
+        let Walk { parts, mut next, mut at, left, step, stride } = self;
+        let (mut count, mut passed) = (0, 0);
+        while count < ids.len() && passed < left {
+            if page.byte(at + parts.state_offset) == STATE_LIVE {
+                unpack(parts, page, at, records.get_mut(first + count, parts));
+                ids[count] = RecordId(next);
+                count += 1;
+            }
+            passed += 1;
+            next = next.wrapping_add_signed(step);
+            at = at.wrapping_add_signed(stride);
+        }
+        (count, passed)
+    }
+}
+
 impl RecordsMut<'_> {
     /// Refuses memory that does not hold `count` records.
     pub(crate) fn check(&self, count: usize, table: &TableForm) -> Result<()> {
@@ -216,11 +245,11 @@ impl RecordsMut<'_> {
 
     /// The place of one of them. After `check`.
     #[inline]
-    fn get_mut(&mut self, index: usize, layout: &Layout) -> RecordMut<'_> {
+    fn get_mut(&mut self, index: usize, parts: Parts) -> RecordMut<'_> {
         let nulls = self.nulls.as_mut();
         RecordMut {
-            bytes: &mut self.bytes[index * self.stride..][..layout.record_size],
-            nulls: nulls.map(|nulls| &mut nulls[index * self.null_stride..][..layout.nulls_size]),
+            bytes: &mut self.bytes[index * self.stride..][..parts.record_size],
+            nulls: nulls.map(|nulls| &mut nulls[index * self.null_stride..][..parts.nulls_size]),
         }
     }
 }
