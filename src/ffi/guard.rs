@@ -105,17 +105,17 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) 
     }
 }
 
-/// Tries what most calls of a hot function need, before all that only the others need. False, as after a panic: the
-/// function goes on as if nothing had been tried, and meets and reports whatever it was.
+/// Tries what most calls of a hot function need, before all that only the others need. Whoever gets an answer other
+/// than true goes on as if nothing had been tried, but with the panic, if there was one, under its guard.
 #[inline(always)]
-pub(super) fn at_once(act: impl FnOnce() -> Option<bool>) -> bool {
-    match catch_unwind(AssertUnwindSafe(act)) {
-        Ok(done) => done == Some(true),
-        Err(payload) => {
-            std::mem::forget(payload); // Rule 4: its drop is foreign code.
-            false
-        }
-    }
+pub(super) fn at_once(act: impl FnOnce() -> Option<bool>) -> std::thread::Result<bool> {
+    catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(feature = "simulation")]
+        let _inside = simulated::Inside::enter();
+        #[cfg(feature = "simulation")]
+        simulated::pass();
+        act() == Some(true)
+    }))
 }
 
 #[cold]

@@ -23,8 +23,10 @@
 //! A verb on an id that was never given answers OUT_OF_RANGE, on a deleted one NOT_FOUND. A record that the schema
 //! refuses is INVALID, by field and value, and takes no id.
 
+use std::any::Any;
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
+use std::panic::resume_unwind;
 
 use serde_json::json;
 
@@ -293,11 +295,11 @@ pub unsafe extern "C" fn diamond_table_fetch(
         let table = peek(table)?;
         Some(table.table.fetch_at_once(RecordId(id), &mut place_for(table.shape, record, record_size, nulls)?))
     });
-    if fetched {
+    if let Ok(true) = fetched {
         return DIAMOND_STATUS_OK as diamond_status;
     }
     // SAFETY: the conventions.
-    unsafe { fetch_with_care(table, id, record, record_size, nulls) }
+    unsafe { fetch_with_care(table, id, record, record_size, nulls, fetched.err()) }
 }
 
 /// The fetch that has something to say, or must wait.
@@ -309,11 +311,15 @@ unsafe fn fetch_with_care(
     record: *mut c_void,
     record_size: usize,
     nulls: *mut u8,
+    panic: Option<Box<dyn Any + Send>>,
 ) -> diamond_status {
     guard("diamond_table_fetch", |call| {
         // SAFETY: the conventions.
         let (table, record) = unsafe {
             let table = call.handle(table, "table")?;
+            if let Some(panic) = panic {
+                resume_unwind(panic);
+            }
             (table, call.record_mut(table.shape, record, record_size, nulls, "record")?)
         };
         table.table.fetch(RecordId(id), record)

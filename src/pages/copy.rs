@@ -377,11 +377,11 @@ impl FramePool {
 unsafe fn copy(source: *const u8, target: *mut u8, count: usize) {
     use std::arch::asm;
 
-    /// Moves as many bytes as its instruction does.
+    /// Moves as many bytes as its instructions do.
     macro_rules! step {
         ($class:ident, $load:literal, $store:literal, $at:expr) => {
-            asm!($load, $store, word = out($class) _, source = in(reg) source, target = in(reg) target, at = in(reg) $at,
-                options(nostack, preserves_flags))
+            asm!($load, $store, word = out($class) _,
+                source = in(reg) source, target = in(reg) target, at = in(reg) $at, options(nostack, preserves_flags))
         };
     }
 

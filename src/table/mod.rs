@@ -330,6 +330,9 @@ impl TableFile {
     #[inline(never)]
     fn fetch_with_patience(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
         self.check_there()?;
+        if record.bytes.len() != self.layout().record_size {
+            return Err(self.form.wrong_size(record.bytes.len()));
+        }
         self.form.with_slots(1, |slot| {
             self.fetch_slot(id, slot)?;
             self.form.decode(slot, record)
