@@ -16,12 +16,10 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam::utils::CachePadded;
-
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::os::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, sleep};
-use crate::os::{Disk, FileIdentity, ForkMark, PerProcess, RealDisk};
+use crate::os::sync::{AtomicBool, Mutex, Ordering, sleep};
+use crate::os::{Disk, FileIdentity, ForkMark, Lane, Lanes, PerProcess, RealDisk};
 
 use super::engine::Engine;
 use super::options::OpenOptions;
@@ -45,16 +43,15 @@ pub struct Session {
     shared: Arc<Mutex<Shared>>,
     mark: ForkMark,
     closed: AtomicBool,
-    /// On a cache line of its own: what readers look at must not move with every write.
-    writes: CachePadded<AtomicUsize>,
+    writes: Lanes,
 }
 
 /// A running write, until it is dropped.
-pub struct Writing<'a>(&'a Session);
+pub struct Writing<'a>(&'a Session, Lane);
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.writes.fetch_sub(1, Ordering::Release);
+        self.0.writes.take_back(self.1, 1);
     }
 }
 
@@ -121,7 +118,7 @@ impl Session {
         };
         entry.sessions += 1;
         drop(entry);
-        let (closed, writes) = (AtomicBool::new(false), CachePadded::default());
+        let (closed, writes) = (AtomicBool::new(false), Lanes::default());
         Ok(Arc::new(Session { engine, folder, shared, mark, closed, writes }))
     }
 
@@ -129,7 +126,7 @@ impl Session {
     pub fn share(&self) -> Arc<Session> {
         self.shared.lock().sessions += 1;
         let (engine, shared) = (Arc::clone(&self.engine), Arc::clone(&self.shared));
-        let (closed, writes) = (AtomicBool::new(false), CachePadded::default());
+        let (closed, writes) = (AtomicBool::new(false), Lanes::default());
         Arc::new(Session { engine, folder: self.folder, shared, mark: self.mark, closed, writes })
     }
 
@@ -157,8 +154,7 @@ impl Session {
 
     /// Admits a write, or whatever else closing must wait for.
     pub fn write(&self) -> Result<Writing<'_>> {
-        self.writes.fetch_add(1, Ordering::SeqCst);
-        let writing = Writing(self);
+        let writing = Writing(self, self.writes.add(1));
         if self.closed.load(Ordering::SeqCst) || self.mark.forked() {
             return Err(self.refusal());
         }
@@ -175,7 +171,7 @@ impl Session {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        while self.writes.load(Ordering::Acquire) > 0 {
+        while self.writes.sum() > 0 {
             sleep(Duration::from_micros(50));
         }
         let mut entry = self.shared.lock();

@@ -12,7 +12,9 @@
 //! 4. Bytes of allocated space that were never written are unspecified after a crash.
 
 mod bell;
+mod direct;
 mod draft;
+mod lanes;
 mod lock;
 mod map;
 // Under shuttle its futex rests: `scheduled.rs` has another.
@@ -32,6 +34,7 @@ use crate::mutant::{Mutant, broken};
 
 pub use bell::Bell;
 pub use draft::Draft;
+pub use lanes::{Lane, Lanes};
 pub use map::{Map, Memory, StillMap};
 pub use process::{ForkMark, PerProcess, memory_limit, open_files_limit};
 pub use real::{FileIdentity, RealDisk};
@@ -69,6 +72,10 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes at most `bytes.len()` bytes and says how many. Writing past the end makes the file longer.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// The same for bytes of which there are many and that nobody reads soon: they need not be kept in memory.
+    fn write_past_cache_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(bytes, offset)
+    }
     /// Takes disk space for this range, making the file longer where it ends before; existing bytes stay.
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()>;
     /// Gives the whole blocks of this range back; the range reads as zeros. The size stays.
@@ -146,9 +153,22 @@ pub fn read_what_can_be_read(file: &dyn DiskFile, bytes: &mut [u8], offset: u64)
 }
 
 /// Writes all of `bytes` at `offset`, however many calls it takes.
-pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_all(bytes, offset, |bytes, offset| file.write_at(bytes, offset))
+}
+
+/// The same past the system's cache, where there are many.
+pub fn write_all_past_cache_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_all(bytes, offset, |bytes, offset| file.write_past_cache_at(bytes, offset))
+}
+
+fn write_all(
+    mut bytes: &[u8],
+    mut offset: u64,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     while !bytes.is_empty() {
-        match file.write_at(bytes, offset) {
+        match write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(_) if broken(Mutant::ShortWriteTakenForWhole) => return Ok(()),
             Ok(count) => {

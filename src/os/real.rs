@@ -15,6 +15,7 @@
 // This is the system-call room: descriptors and numbers go in, numbers come out.
 #![allow(unsafe_code)]
 
+use super::direct::{Direct, Way, way};
 use super::lock::LockFile;
 use super::process::resource_limit;
 use super::sync::Mutex;
@@ -26,7 +27,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A folder of the real file system, held open.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl RealDisk {
         if how == Open::Create && facts.len() > 0 {
             file.set_len(0)?;
         }
-        Ok(RealFile { file })
+        Ok(RealFile::of(file))
     }
 
     /// The folder that holds `name`, and the last part of the name.
@@ -237,9 +238,15 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 pub(super) struct RealFile {
     pub(super) file: File,
+    /// Made by the first write that wants it; none if the system has no such way.
+    direct: OnceLock<Option<Direct>>,
 }
 
 impl RealFile {
+    fn of(file: File) -> RealFile {
+        RealFile { file, direct: OnceLock::new() }
+    }
+
     /// `fallocate`, or false where the file system does not know it.
     fn fallocate(&self, mode: libc::c_int, offset: u64, size: u64) -> io::Result<bool> {
         // Larger numbers than the call can say are too big for any file.
@@ -277,6 +284,21 @@ impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         check_size_limit(offset.saturating_add(bytes.len() as u64))?;
         self.file.write_at(bytes, offset)
+    }
+
+    fn write_past_cache_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let count = match way(bytes.len(), offset) {
+            Way::Cached(count) => return self.write_at(&bytes[..count], offset),
+            Way::Past(count) => count,
+        };
+        check_size_limit(offset.saturating_add(count as u64))?;
+        if let Some(direct) = self.direct.get_or_init(|| Direct::open(&self.file)) {
+            match direct.write_at(&bytes[..count], offset) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                written => return written,
+            }
+        }
+        self.write_at(bytes, offset)
     }
 
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()> {
@@ -444,7 +466,7 @@ impl Drop for Listing {
 /// Where the system gives no random bytes at all, those of its generator's file; and if that is missing too, of
 /// the clock. Salts must differ from one another, and nothing depends on their being secret.
 fn entropy_of_last_resort(bytes: &mut [u8]) {
-    let read = File::open("/dev/urandom").and_then(|file| read_exact_at(&RealFile { file }, bytes, 0));
+    let read = File::open("/dev/urandom").and_then(|file| read_exact_at(&RealFile::of(file), bytes, 0));
     if read.is_err() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut state = now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 40);

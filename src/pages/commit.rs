@@ -269,7 +269,7 @@ impl PagedFiles {
         self.publish(edits, placed);
         drop(stripes);
         drop(tails);
-        self.stats.page_writes.fetch_add(scratch.pieces.len() as u64, Ordering::Relaxed);
+        self.stats.page_writes.add(scratch.pieces.len() as i64);
         Ok(Ok(Outcome::Done(lsn)))
     }
 

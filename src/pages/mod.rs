@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::mutant::{Mutant, broken};
-use crate::os::Bell;
+use crate::os::{Bell, Lanes};
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
 use crate::wal::{Durability, Need, Wal, WalOptions};
 
@@ -131,7 +131,7 @@ struct PageStats {
     checkpoint_pages: AtomicU64,
     throttled: AtomicU64,
     recovered_frames: AtomicU64,
-    page_writes: AtomicU64,
+    page_writes: Lanes,
 }
 
 /// Figures about the files, for `stats`.
@@ -350,7 +350,7 @@ impl PagedFiles {
             checkpoint_pages: count(&self.stats.checkpoint_pages),
             throttled: count(&self.stats.throttled),
             page_loads: count(&self.shared.page_loads),
-            page_writes: count(&self.stats.page_writes),
+            page_writes: self.stats.page_writes.sum() as u64,
             recovered_frames: count(&self.stats.recovered_frames),
         }
     }

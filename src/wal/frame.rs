@@ -56,20 +56,25 @@ pub const fn frame_space(payload_size: usize) -> usize {
 /// Appends a frame to `out` and returns its checksum; `payload_crc` is the payload's CRC32C.
 pub fn put_frame(out: &mut Vec<u8>, place: Place, kind: Kind, payload: &[u8], payload_crc: u32) -> u32 {
     let size = (FRAME_HEADER_SIZE + payload.len()) as u32;
-    let mut header = [0; FRAME_HEADER_SIZE];
+    let mut header = Aligned([0; FRAME_HEADER_SIZE]);
+    let header = &mut header.0;
     header[0..4].copy_from_slice(&size.to_le_bytes());
     header[8..16].copy_from_slice(&place.lsn.to_le_bytes());
     header[16..24].copy_from_slice(&place.durable.to_le_bytes());
     header[24..28].copy_from_slice(&place.salt.to_le_bytes());
     header[28..32].copy_from_slice(&(kind as u32).to_le_bytes());
-    let crc = header_crc(payload_crc, &header);
+    let crc = header_crc(payload_crc, header);
     header[4..8].copy_from_slice(&crc.to_le_bytes());
     let end = out.len() + frame_space(payload.len());
-    out.put(&header);
+    out.put(header);
     out.put(payload);
     out.resize(end, 0);
     crc
 }
+
+/// So that its sum is taken by words.
+#[repr(align(8))]
+struct Aligned([u8; FRAME_HEADER_SIZE]);
 
 /// Where a new frame stands.
 #[derive(Clone, Copy, Debug)]
