@@ -80,7 +80,7 @@ fn write_behind(files: &PagedFiles, stop: &AtomicBool, interval: Option<Duration
             if files.tend_wal(due).is_err() && files.failure().is_some() {
                 return;
             }
-            files.wal().rest(rest);
+            files.wal().rest(rest, || stop.load(Ordering::SeqCst));
         }
     });
 }

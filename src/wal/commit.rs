@@ -502,8 +502,9 @@ impl Wal {
         self.state.lock().group.bytes.len()
     }
 
-    /// The background writer's rest: for `time` while there is something to watch, else until it is rung.
-    pub fn rest(&self, time: Duration) {
+    /// The background writer's rest: for `time` while there is something to watch, else until it is rung, and `time`
+    /// from then on unless it is to stop. So whoever commits one thing after the other wakes it once and not each time.
+    pub fn rest(&self, time: Duration, is_to_stop: impl Fn() -> bool) {
         self.asleep.store(true, Ordering::SeqCst);
         if self.is_restless() {
             self.asleep.store(false, Ordering::SeqCst);
@@ -511,6 +512,9 @@ impl Wal {
         } else {
             self.bell.wait(None);
             self.asleep.store(false, Ordering::SeqCst);
+            if !is_to_stop() {
+                self.bell.wait(Some(time));
+            }
         }
     }
 
