@@ -167,7 +167,7 @@ impl BackupCut {
             let stripe = self.files.cache.lock(self.files.cache.stripe_of(key));
             if let Some(image) = stripe.image(key, self.snapshot.epoch) {
                 drop(stripe);
-                out.copy_from_slice(&image);
+                image.bytes().copy(0, out);
                 return Ok(());
             }
             if file.entries.get(page).is_some_and(|entry| entry.read_frame(file.page_size, 0, out)) {

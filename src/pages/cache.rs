@@ -25,6 +25,7 @@ use crate::memory;
 
 use crate::mutant::{Mutant, broken};
 
+use super::copy::Frame;
 use super::file::FileId;
 use super::snapshot::Reader;
 
@@ -51,7 +52,7 @@ pub(super) struct Stripe {
 pub(super) struct OldImage {
     pub first: u64,
     pub last: u64,
-    pub bytes: Arc<Vec<u8>>,
+    pub page: Arc<Frame>,
 }
 
 /// All stripes, and the cuts that are alive.
@@ -145,7 +146,7 @@ impl Cache {
         stripe.old.try_reserve(1).map_err(memory::refused(WHAT))?;
         let images = stripe.old.entry(key).or_default();
         memory::reserve(images, 1, WHAT)?;
-        self.old_bytes.fetch_add(image.bytes.len() as u64, Ordering::Relaxed);
+        self.old_bytes.fetch_add(image.page.size() as u64, Ordering::Relaxed);
         images.push(image);
         Ok(())
     }
@@ -153,7 +154,7 @@ impl Cache {
     /// Takes back the image that was left last, before anyone could see it.
     pub fn take_back(&self, stripe: &mut Stripe, key: PageKey) {
         if let Some(image) = stripe.old.get_mut(&key).and_then(Vec::pop) {
-            self.old_bytes.fetch_sub(image.bytes.len() as u64, Ordering::Relaxed);
+            self.old_bytes.fetch_sub(image.page.size() as u64, Ordering::Relaxed);
         }
     }
 
@@ -180,7 +181,7 @@ impl Cache {
                     let scanned = live.range(image.first..=image.last).next().is_some();
                     let seen = scanned && !broken(Mutant::OldImagesThrownAway)
                         || (image.first..=image.last).contains(&checkpoint) && checkpoint != 0;
-                    freed += if seen { 0 } else { image.bytes.len() as u64 };
+                    freed += if seen { 0 } else { image.page.size() as u64 };
                     seen
                 });
                 !images.is_empty()
@@ -192,9 +193,9 @@ impl Cache {
 
 impl Stripe {
     /// The image of a page as of a cut, if a later change left one.
-    pub fn image(&self, key: PageKey, cut: u64) -> Option<Arc<Vec<u8>>> {
+    pub fn image(&self, key: PageKey, cut: u64) -> Option<Arc<Frame>> {
         let images = self.old.get(&key)?;
         let image = images.iter().find(|image| (image.first..=image.last).contains(&cut))?;
-        Some(Arc::clone(&image.bytes))
+        Some(Arc::clone(&image.page))
     }
 }

@@ -302,7 +302,7 @@ impl PagedFiles {
         let stripe = self.cache.lock(self.cache.stripe_of(key));
         let older = stripe.image(key, epoch).filter(|_| !broken(Mutant::NewestImageWritten));
         if let Some(image) = older {
-            out[at..].copy_from_slice(&image);
+            image.bytes().copy(0, &mut out[at..]);
         } else {
             let framed = file.entry(key.page)?.read_frame(file.page_size, 0, &mut out[at..]);
             assert!(framed, "a dirty page has a frame until its checkpoint is over");

@@ -467,9 +467,8 @@ impl PagedFiles {
         let copied = self.cache.needs_copy(last, listed, meta.taken.load(Ordering::Relaxed));
         memory::reserve(&mut stripe.dirty, 1, "the list of dirty pages")?;
         if copied {
-            let mut bytes = memory::zeros(file.page_size, "a page as it was for a scan or a checkpoint")?;
-            file.entry(piece.page)?.read_frame(file.page_size, 0, &mut bytes);
-            self.cache.leave(stripe, key, OldImage { first: last, last: epoch - 1, bytes: Arc::new(bytes) })?;
+            let page = Arc::new(file.pool.twin(file.entry(piece.page)?)?);
+            self.cache.leave(stripe, key, OldImage { first: last, last: epoch - 1, page })?;
         }
         meta.epoch.store(epoch, Ordering::Relaxed);
         if dirtied {

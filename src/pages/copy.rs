@@ -289,6 +289,16 @@ unsafe impl Send for Frame {}
 unsafe impl Sync for Frame {}
 
 impl Frame {
+    /// Its bytes. Nobody changes them: it is not installed.
+    pub fn bytes(&self) -> Racing<'_> {
+        Racing { bytes: self.bytes.as_ptr(), size: self.pool.page_size, seen: None }
+    }
+
+    /// How many they are.
+    pub fn size(&self) -> usize {
+        self.pool.page_size
+    }
+
     fn into_raw(self) -> NonNull<u8> {
         let mut frame = std::mem::ManuallyDrop::new(self);
         // SAFETY: the frame itself is not dropped, so its pool is dropped here once. Whoever retires the frame
@@ -332,6 +342,21 @@ impl FramePool {
     /// A frame that holds these bytes, a page of them.
     pub fn frame(self: &Arc<FramePool>, bytes: &[u8]) -> Result<Frame> {
         assert!(bytes.len() == self.page_size, "a frame holds one page");
+        // SAFETY: the slice is a page of readable bytes.
+        unsafe { self.holding(bytes.as_ptr()) }
+    }
+
+    /// A frame that holds what the page's own does. Under the stripe lock, and only where it has one.
+    pub fn twin(self: &Arc<FramePool>, entry: &PageEntry) -> Result<Frame> {
+        let frame = entry.frame.load(Ordering::Acquire);
+        assert!(!frame.is_null(), "a page is copied from its frame");
+        // SAFETY: an installed frame has a page of bytes, which by rule 1 nobody changes meanwhile.
+        unsafe { self.holding(frame) }
+    }
+
+    /// # Safety
+    /// `source` has a page of readable bytes.
+    unsafe fn holding(self: &Arc<FramePool>, source: *const u8) -> Result<Frame> {
         let frame = {
             let mut state = self.state.lock();
             if state.free.is_empty() {
@@ -343,8 +368,9 @@ impl FramePool {
         // A reader may still be copying from the frame's former life. Whatever it sees of these bytes, it sees the
         // step of the version that ended that life as well.
         fence(Ordering::Release);
-        // SAFETY: the pool gave `page_size` bytes to this frame alone; readers that race are those of rule 3.
-        unsafe { copy(bytes.as_ptr(), frame.bytes.as_ptr(), bytes.len()) };
+        // SAFETY: the caller vouches for the source, and the pool gave `page_size` bytes to this frame alone; readers
+        // that race are those of rule 3.
+        unsafe { copy(source, frame.bytes.as_ptr(), self.page_size) };
         Ok(frame)
     }
 

@@ -34,8 +34,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::mutant::{Mutant, broken};
-use crate::os::{Bell, Lanes};
 use crate::os::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, sleep};
+use crate::os::{Bell, Lanes};
 use crate::wal::{Durability, Need, Wal, WalOptions};
 
 pub use backup::{Progress, UNFINISHED, unfinished_backup};

@@ -142,7 +142,7 @@ impl Snapshot {
         let stripe = self.files.cache.lock(self.files.cache.stripe_of(key));
         if let Some(image) = stripe.image(key, self.epoch) {
             drop(stripe);
-            act(Racing::of(&image));
+            act(image.bytes());
             return Ok(true);
         }
         let version = entry.version();
@@ -172,7 +172,7 @@ impl Snapshot {
             let stripe = self.files.cache.lock(stripe_number);
             if let Some(image) = stripe.image(key, self.epoch) {
                 drop(stripe);
-                out.copy_from_slice(&image[at..at + out.len()]);
+                image.bytes().copy(at, out);
                 return Ok(());
             }
             if round > 8 && entry.read_frame(file.page_size, at, out) {
