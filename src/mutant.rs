@@ -119,6 +119,8 @@ mutants! {
     BulkSumsNotKept,
     /// The version of a page does not move when its frame is taken away.
     VersionKeptOnRetirement,
+    /// A reader does not look at a page's version again after it has copied from the page.
+    ReadVersionNotCompared,
     /// A scan does not look at a page's version again after it has read the page.
     ScanVersionNotCompared,
     /// The making of a table is not waited for.

@@ -204,7 +204,8 @@ impl<'a> Racing<'a> {
     #[inline(always)]
     pub fn stood_still(&self) -> bool {
         fence(Ordering::Acquire);
-        self.seen.is_none_or(|(entry, version)| entry.version.load(Ordering::Relaxed) == version)
+        let stood = |(entry, version): (&PageEntry, u64)| entry.version.load(Ordering::Relaxed) == version;
+        self.seen.is_none_or(stood) || broken(Mutant::ReadVersionNotCompared)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the real disk keeps of the promises of [`Disk`](super::Disk), on a folder of the machine.
 
+use super::super::write_all_past_cache_at;
 use super::*;
 use parking_lot::Mutex;
 use std::io::{Read, Write};
@@ -67,6 +68,31 @@ fn a_file_reads_as_it_was_written_and_keeps_its_bytes_under_a_new_name() {
     disk.remove("2").unwrap();
     assert_eq!(error_number(disk.open("2", Open::Write)), Some(libc::ENOENT));
     assert_eq!(disk.make_folder("data").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn what_is_written_past_the_cache_reads_back_beside_what_was_not() {
+    let disk = Fresh::new();
+    let file = disk.open("1", Open::Create).unwrap();
+    file.allocate(0, 8 << 20).unwrap();
+    let mut expected = vec![0; 8 << 20];
+    let (mut offset, mut size) = (0, 1);
+    for round in 1..60 {
+        let bytes: Vec<u8> = (0..size).map(|at| (at * 7 + round) as u8).collect();
+        let write = if round % 5 == 0 { write_all_at } else { write_all_past_cache_at };
+        write(&*file, &bytes, offset as u64).unwrap();
+        expected[offset..offset + size].copy_from_slice(&bytes);
+        // One behind the other at first, as a log grows, and then anywhere.
+        offset = if round < 20 { offset + size } else { round * 7919 * 64 % (5 << 20) };
+        size = [100, 128 << 10, 1 << 20, 4096, 300_001, 2_500_000][round % 6];
+        size = size.min(expected.len() - offset);
+        if round % 11 == 0 {
+            file.sync().unwrap();
+        }
+    }
+    let mut found = vec![1; expected.len()];
+    read_exact_at(&*file, &mut found, 0).unwrap();
+    assert!(found == expected, "the file has what was written last in every place");
 }
 
 #[test]
