@@ -11,11 +11,14 @@ use crate::format::BLOCK_SIZE;
 use crate::format::checksum::crc32c;
 use crate::memory;
 use crate::mutant::{Mutant, broken, heard_unless};
-use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering};
+use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering, spin_loop};
 use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at, write_all_past_cache_at};
 
 use super::frame::{Kind, Place, frame_space, put_frame};
 use super::segment::{END_SPACE, Link, Next, Segment, SegmentHeader, segment_name};
+
+/// How often a committer looks whether the wal is free before it falls asleep.
+const SPINS: u32 = 100;
 
 /// Space of the wal that is kept for the sum of one dirty page, which the next checkpoint logs: a frame of its own
 /// at worst.
@@ -278,7 +281,7 @@ impl Wal {
     /// the frame changes, so that LSN order is the order of every conflict. `epoch` is what the caller saw before;
     /// `dirtied` counts the pages that become dirty. `then` runs under the wal's lock.
     pub fn append(&self, payload: &[u8], payload_crc: u32, epoch: u64, dirtied: u64, then: impl FnOnce(u64)) -> Append {
-        let mut state = self.state.lock();
+        let mut state = self.lock_soon();
         if self.epoch.load(Ordering::Relaxed) != epoch {
             return Append::EpochMoved;
         }
@@ -309,6 +312,17 @@ impl Wal {
             if waited < large && waiting >= large { self.ring() } else { self.ring_if_asleep() }
         }
         Append::Done(lsn)
+    }
+
+    /// Frames are put in less time than it takes to fall asleep and be woken.
+    fn lock_soon(&self) -> MutexGuard<'_, State> {
+        for _ in 0..SPINS {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            spin_loop();
+        }
+        self.state.lock()
     }
 
     /// Logs the sums of `pages` dirty pages, in the space that was kept for them. After an error nothing is logged.
