@@ -441,7 +441,7 @@ mod in_real_folders {
             let flip = || {
                 let path = folder.path().join("data/2");
                 let mut bytes = fs::read(&path).unwrap();
-                bytes[4096 + 3 * 16384 + 77] ^= 1;
+                bytes[4096 + 3 * 8192 + 77] ^= 1;
                 fs::write(&path, bytes).unwrap();
             };
             if !seen {

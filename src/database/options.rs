@@ -150,8 +150,9 @@ pub struct Sizes {
     pub open_files: usize,
 }
 
-/// The largest page, where the options do not say otherwise: four blocks.
-const PAGE_SIZE_MAX: usize = 16 << 10;
+/// The largest page, where the options do not say otherwise: two blocks. Larger ones are fewer, and so dearer to bring
+/// into memory for a change; smaller ones are cheaper to bring in, and dearer in checkpoints.
+const PAGE_SIZE_MAX: usize = 8 << 10;
 
 impl OpenOptions {
     /// The sizes and habits of the floors below.

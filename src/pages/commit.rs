@@ -141,6 +141,8 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: Cell<Scratch> = Cell::default();
+    /// A page on its way into a frame.
+    static PAGE: Cell<Vec<u8>> = Cell::default();
 }
 
 /// Why an attempt went no further.
@@ -196,7 +198,7 @@ impl PagedFiles {
                 Err(Missing::Pages) => {
                     for piece in &scratch.pieces {
                         let file = edits[piece.edit as usize].file();
-                        if !file.entry(piece.page)?.has_frame() {
+                        if !file.has_frame(piece.page) {
                             self.bring_in(file, piece.page)?;
                         }
                     }
@@ -221,6 +223,10 @@ impl PagedFiles {
         scratch.stripes.clear();
         if let Some(missing) = self.lay_out(edits, scratch)? {
             return Ok(Err(missing));
+        }
+        // A look without the locks: where the first page is not there, most of the rest is in vain.
+        if scratch.pieces.first().is_some_and(|piece| !edits[piece.edit as usize].file().has_frame(piece.page)) {
+            return Ok(Err(Missing::Pages));
         }
         let crc = crc32c(0, &scratch.payload);
         let mut stripes = Stripes::lock(self, scratch)?;
@@ -499,19 +505,30 @@ impl PagedFiles {
 
     /// Gives a page a frame with its bytes, so that it can be changed under the stripe lock without a wait.
     pub(super) fn bring_in(&self, file: &Arc<PagedFile>, page: u64) -> Result<()> {
+        let mut bytes = PAGE.try_with(Cell::take).unwrap_or_default();
+        if bytes.len() < file.page_size {
+            bytes = memory::zeros(file.page_size, "a page")?;
+        }
+        let result = self.bring_in_by_way_of(&mut bytes[..file.page_size], file, page);
+        let _ = PAGE.try_with(|kept| kept.set(bytes));
+        result
+    }
+
+    fn bring_in_by_way_of(&self, bytes: &mut [u8], file: &Arc<PagedFile>, page: u64) -> Result<()> {
         let entry = file.entry(page)?;
         let version = entry.version();
-        let mut bytes = memory::zeros(file.page_size, "a page")?;
         let on_disk = page < file.disk_pages.load(Ordering::Acquire);
-        if on_disk {
+        if !on_disk {
+            bytes.fill(0);
+        } else {
             // Verified also where it was before: what rotted since must not get a new sum.
-            match file.load_verified(page, &mut bytes) {
+            match file.load_verified(page, bytes) {
                 // Another writer brought it in, so a checkpoint may be writing it: half new, it matches no sum.
                 Err(_) if entry.has_frame() || entry.version() != version => return Ok(()),
                 other => other?,
             }
         }
-        let frame = file.pool.frame(&bytes)?;
+        let frame = file.pool.frame(bytes)?;
         let key = PageKey { file: file.id, page };
         let mut stripe = self.cache.lock(self.cache.stripe_of(key));
         let still = entry.version() == version || version == 0 && entry.version() == 1;

@@ -376,7 +376,9 @@ impl FramePool {
     }
 
     fn grow(&self, state: &mut PoolState) -> Result<()> {
-        const LARGEST: usize = 2 << 20;
+        // Below the size of a huge page, on purpose: the system would have to find one for the next frame, and in a
+        // virtual machine it may have to ask the host for all of it, page by page, while a commit waits.
+        const LARGEST: usize = 1 << 20;
         let stride = self.page_size.next_multiple_of(64);
         // Chunks double, so that a small table stays small and a busy one has few.
         let count = (1 << state.chunks.len().min(20)).min((LARGEST / stride).max(1));

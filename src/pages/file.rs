@@ -228,6 +228,12 @@ impl PagedFile {
         self.dropped.load(Ordering::Acquire)
     }
 
+    /// True while the page has a frame: a hint, but under its stripe lock.
+    #[inline]
+    pub(super) fn has_frame(&self, page: u64) -> bool {
+        self.entries.get(page).is_some_and(PageEntry::has_frame)
+    }
+
     /// A page to copy from, which must lie below the length; none if somebody is in the way: then `read` has it.
     #[inline(always)]
     pub fn look(&self, page: u64) -> Option<Racing<'_>> {
