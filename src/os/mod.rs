@@ -20,6 +20,7 @@ mod map;
 // Under shuttle its futex rests: `scheduled.rs` has another.
 #[cfg_attr(shuttle, allow(dead_code))]
 mod process;
+mod processor;
 mod real;
 #[cfg(shuttle)]
 mod scheduled;
@@ -37,6 +38,7 @@ pub use draft::Draft;
 pub use lanes::{Lane, Lanes};
 pub use map::{Map, Memory, StillMap};
 pub use process::{ForkMark, PerProcess, memory_limit, open_files_limit};
+pub use processor::crc32c;
 pub use real::{FileIdentity, RealDisk};
 
 /// One database folder, and the few things besides files that must not differ between two simulated runs.

@@ -43,9 +43,10 @@ impl Redo<'_> {
         memory::reserve(out, size, "what a commit writes into the wal")?;
         match *self {
             Redo::Write { file, offset, bytes } => {
-                put_head(out, 1, file);
-                out.put_u64(offset);
-                put_bytes(out, bytes);
+                // At once, since this is what almost every commit says.
+                let numbers = [head(1, file), offset, bytes.len() as u64];
+                out.put(numbers.map(u64::to_le_bytes).as_flattened());
+                put_padded(out, bytes);
             }
             Redo::Length { file, length } => {
                 put_head(out, 2, file);
@@ -112,14 +113,22 @@ pub(super) fn sums_of(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     bytes.chunks_exact(8).map(|sum| u64::from_le_bytes(sum.try_into().expect("chunks of eight")))
 }
 
+fn head(what: u32, file: FileId) -> u64 {
+    u64::from(what) | u64::from(file.0) << 32
+}
+
 fn put_head(out: &mut Vec<u8>, what: u32, file: FileId) {
-    out.put_u64(u64::from(what) | u64::from(file.0) << 32);
+    out.put_u64(head(what, file));
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_u64(bytes.len() as u64);
+    put_padded(out, bytes);
+}
+
+fn put_padded(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put(bytes);
-    out.resize(out.len() + round_up_8(bytes.len()) - bytes.len(), 0);
+    out.put(&[0; 8][..round_up_8(bytes.len()) - bytes.len()]);
 }
 
 fn take_bytes<'a>(take: &mut Take<'a>) -> Option<&'a [u8]> {

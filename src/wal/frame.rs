@@ -65,10 +65,9 @@ pub fn put_frame(out: &mut Vec<u8>, place: Place, kind: Kind, payload: &[u8], pa
     header[28..32].copy_from_slice(&(kind as u32).to_le_bytes());
     let crc = header_crc(payload_crc, header);
     header[4..8].copy_from_slice(&crc.to_le_bytes());
-    let end = out.len() + frame_space(payload.len());
     out.put(header);
     out.put(payload);
-    out.resize(end, 0);
+    out.put(&[0; 8][..frame_space(payload.len()) - FRAME_HEADER_SIZE - payload.len()]);
     crc
 }
 
