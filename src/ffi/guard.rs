@@ -10,7 +10,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 
@@ -105,17 +105,39 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce(&Call) -> Result<()>) 
     }
 }
 
-/// Tries what most calls of a hot function need, before all that only the others need. Whoever gets an answer other
-/// than true goes on as if nothing had been tried, but with the panic, if there was one, under its guard.
+/// The same for a hot function: `at_once` is what most of its calls need, and where its answer is not true, `body`
+/// goes on as if nothing had been tried. Before all that only the others need, and so without a `Call`.
 #[inline(always)]
-pub(super) fn at_once(act: impl FnOnce() -> Option<bool>) -> std::thread::Result<bool> {
-    catch_unwind(AssertUnwindSafe(|| {
+pub(super) fn guard_hot(
+    name: &'static str,
+    at_once: impl FnOnce() -> Option<bool>,
+    body: impl FnOnce(&Call) -> Result<()>,
+) -> diamond_status {
+    let tried = catch_unwind(AssertUnwindSafe(|| {
         #[cfg(feature = "simulation")]
         let _inside = simulated::Inside::enter();
         #[cfg(feature = "simulation")]
         simulated::pass();
-        act() == Some(true)
-    }))
+        at_once()
+    }));
+    match tried {
+        Ok(Some(true)) => DIAMOND_STATUS_OK as diamond_status,
+        tried => guard_after(name, tried.err(), body),
+    }
+}
+
+/// A panic of what was tried goes on here, where the call knows its database.
+#[cold]
+#[inline(never)]
+fn guard_after(
+    name: &'static str,
+    panic: Option<Box<dyn Any + Send>>,
+    body: impl FnOnce(&Call) -> Result<()>,
+) -> diamond_status {
+    guard(name, |call| {
+        let result = body(call);
+        panic.map_or(result, |panic| resume_unwind(panic))
+    })
 }
 
 #[cold]

@@ -23,17 +23,15 @@
 //! A verb on an id that was never given answers OUT_OF_RANGE, on a deleted one NOT_FOUND. A record that the schema
 //! refuses is INVALID, by field and value, and takes no id.
 
-use std::any::Any;
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
-use std::panic::resume_unwind;
 
 use serde_json::json;
 
 use super::borrow::{Handle, Shape, Struct, array_json, peek, place_for};
 use super::database::diamond_db;
-use super::guard::{Call, at_once, guard};
-use super::status::{anonymous_status::DIAMOND_STATUS_OK, diamond_status};
+use super::guard::{Call, guard, guard_hot};
+use super::status::diamond_status;
 use crate::database::Table;
 use crate::database::TableInfo;
 use crate::error::Result;
@@ -290,40 +288,22 @@ pub unsafe extern "C" fn diamond_table_fetch(
     record_size: usize,
     nulls: *mut u8,
 ) -> diamond_status {
-    // SAFETY: the conventions.
-    let fetched = at_once(|| unsafe {
-        let table = peek(table)?;
-        Some(table.table.fetch_at_once(RecordId(id), &mut place_for(table.shape, record, record_size, nulls)?))
-    });
-    if let Ok(true) = fetched {
-        return DIAMOND_STATUS_OK as diamond_status;
-    }
-    // SAFETY: the conventions.
-    unsafe { fetch_with_care(table, id, record, record_size, nulls, fetched.err()) }
-}
-
-/// The fetch that has something to say, or must wait.
-#[cold]
-#[inline(never)]
-unsafe fn fetch_with_care(
-    table: *mut diamond_table,
-    id: u64,
-    record: *mut c_void,
-    record_size: usize,
-    nulls: *mut u8,
-    panic: Option<Box<dyn Any + Send>>,
-) -> diamond_status {
-    guard("diamond_table_fetch", |call| {
+    guard_hot(
+        "diamond_table_fetch",
         // SAFETY: the conventions.
-        let (table, record) = unsafe {
-            let table = call.handle(table, "table")?;
-            if let Some(panic) = panic {
-                resume_unwind(panic);
-            }
-            (table, call.record_mut(table.shape, record, record_size, nulls, "record")?)
-        };
-        table.table.fetch(RecordId(id), record)
-    })
+        || unsafe {
+            let table = peek(table)?;
+            Some(table.table.fetch_at_once(RecordId(id), &mut place_for(table.shape, record, record_size, nulls)?))
+        },
+        |call| {
+            // SAFETY: the conventions.
+            let (table, record) = unsafe {
+                let table = call.handle(table, "table")?;
+                (table, call.record_mut(table.shape, record, record_size, nulls, "record")?)
+            };
+            table.table.fetch(RecordId(id), record)
+        },
+    )
 }
 
 /// Replaces the record by another, and commits.
