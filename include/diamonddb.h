@@ -662,9 +662,10 @@ diamond_status diamond_table_name(diamond_table *table, char **name, size_t *siz
 diamond_status diamond_table_schema(diamond_table *table, char **json, size_t *size);
 
 /**
- * Where everything in a packed record lies, as a JSON object: "record_size", "alignment", "nulls_size" and "fields",
- * an array with "name", "kind", "offset" and "size" of each, in bytes. Other languages build their decoders from
- * it; a C program can hold its struct against it.
+ * Where everything in a packed record lies, as a JSON object: "record_size", "alignment" and "nulls_size";
+ * "slot_size", "state_offset" and "nulls_offset" for who reads slots in place; and "fields", an array with "name",
+ * "type", "offset" and "size" of each, "width" where its type has one, "characters" and "required" where they are
+ * true. All in bytes. Other languages build their decoders from it; a C program can hold its struct against it.
  */
 diamond_status diamond_table_layout(diamond_table *table, char **json, size_t *size);
 

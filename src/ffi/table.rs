@@ -216,9 +216,10 @@ pub unsafe extern "C" fn diamond_table_schema(
     })
 }
 
-/// Where everything in a packed record lies, as a JSON object: "record_size", "alignment", "nulls_size" and "fields",
-/// an array with "name", "kind", "offset" and "size" of each, in bytes. Other languages build their decoders from
-/// it; a C program can hold its struct against it.
+/// Where everything in a packed record lies, as a JSON object: "record_size", "alignment" and "nulls_size";
+/// "slot_size", "state_offset" and "nulls_offset" for who reads slots in place; and "fields", an array with "name",
+/// "type", "offset" and "size" of each, "width" where its type has one, "characters" and "required" where they are
+/// true. All in bytes. Other languages build their decoders from it; a C program can hold its struct against it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_layout(
     table: *mut diamond_table,

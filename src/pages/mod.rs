@@ -209,7 +209,10 @@ impl PagedFiles {
 
     /// Tells the background writer of a commit that nobody waits for.
     pub fn nudge(&self) {
-        self.wal.ring_if_asleep();
+        match self.options.wal.durability {
+            Durability::Async => self.wal.ring_if_asleep(),
+            Durability::Sync | Durability::Os => self.wal.hurry(),
+        }
     }
 
     /// Syncs all that was committed.

@@ -139,6 +139,8 @@ pub struct Wal {
     bell: Bell,
     /// The background writer sleeps until it is rung.
     asleep: AtomicBool,
+    /// It is not to rest when it wakes.
+    hurried: AtomicBool,
     waiters: AtomicU32,
 }
 
@@ -231,6 +233,7 @@ impl Wal {
             failed: OnceLock::new(),
             bell: Bell::default(),
             asleep: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             waiters: AtomicU32::new(0),
         }
     }
@@ -438,8 +441,12 @@ impl Wal {
         epoch
     }
 
-    /// Waits until `lsn` is written or synced. `Ok(false)`: not by the deadline.
+    /// Waits until `lsn` is written or synced. `Ok(false)`: not by the deadline. Where that is over already, it only
+    /// asks, and leaves all work to others.
     pub fn wait(&self, lsn: u64, need: Need, deadline: Option<Instant>) -> Result<bool> {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) && self.failed.get().is_none() {
+            return Ok(self.reached(lsn, need));
+        }
         if need == Need::Synced && self.options.durability != Durability::Sync {
             // Nobody else waits for this sync, so nobody is to wait behind it: frames go on being written meanwhile.
             return match self.wait(lsn, Need::Written, deadline)? {
@@ -526,10 +533,16 @@ impl Wal {
         } else {
             self.bell.wait(None);
             self.asleep.store(false, Ordering::SeqCst);
-            if !is_to_stop() {
+            if !is_to_stop() && !self.hurried.swap(false, Ordering::SeqCst) {
                 self.bell.wait(Some(time));
             }
         }
+    }
+
+    /// Wakes the background writer for a commit that nobody waits for, and that is to be durable soon.
+    pub fn hurry(&self) {
+        self.hurried.store(true, Ordering::SeqCst);
+        self.bell.ring();
     }
 
     /// Wakes the background writer.
