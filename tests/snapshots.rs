@@ -863,3 +863,23 @@ fn a_poisoned_database_still_has_snapshots_and_pins() {
     assert_eq!(pinned(&table.pin().unwrap()), expected);
     assert_eq!(pinned(&snapshot.table("numbers").unwrap().pin().unwrap()), expected);
 }
+
+#[test]
+fn a_table_opens_while_others_save_into_it() {
+    let folder = Folder::new();
+    let db = Database::open(folder.path(), &quick()).unwrap();
+    let table = numbers(&db, "numbers");
+    let ended = AtomicBool::new(false);
+    let opened = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                save(&table, 1).unwrap();
+            }
+        });
+        let open = || db.snapshot()?.table("numbers").and_then(|_| db.table("numbers")).map(drop);
+        let opened = (0..1000).try_for_each(|_| open());
+        ended.store(true, Ordering::Relaxed);
+        opened
+    });
+    assert_eq!(opened, Ok(()));
+}

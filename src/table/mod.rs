@@ -157,10 +157,13 @@ impl TableFile {
         let damaged = |what: &str| Error::corrupt(&format!("the catalog's entry of file {}", file.id.0), what);
         let (name, schema) = TableFile::described(meta, file.page_size).map_err(|what| damaged(&what))?;
         let slot_size = schema.layout().slot_size;
-        if !file.length().is_multiple_of(slot_size as u64) {
+        // A commit moves the length before the tally: read the other way round, the length is never behind.
+        let tally = cut.as_ref().map_or_else(|| file.tally(), |cut| cut.tally);
+        let length = cut.as_ref().map_or_else(|| file.committed_length(), |cut| cut.length);
+        if !length.is_multiple_of(slot_size as u64) {
             return Err(damaged("its length is no whole number of records"));
         }
-        if !u64::try_from(file.tally()).is_ok_and(|count| count <= file.length() / slot_size as u64) {
+        if !u64::try_from(tally).is_ok_and(|count| count <= length / slot_size as u64) {
             return Err(damaged("it counts more records than there can be"));
         }
         let page_shift = (file.page_size / slot_size).ilog2();
