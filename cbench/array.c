@@ -4,7 +4,7 @@
  * It keeps nothing on disk and is filled again at each opening, which is not timed; but a load also writes the array
  * to a file and syncs that.
  */
-#include "bench.h"
+#include "memory.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,10 +18,6 @@ struct store {
     char *records;
     uint64_t count;
     char path[4096];
-};
-
-struct context {
-    struct store *store;
 };
 
 static void write_all(int file, const char *bytes, size_t size)
@@ -74,42 +70,7 @@ static void array_load(struct store *store, uint64_t count)
 
 static struct context *array_enter(struct store *store)
 {
-    struct context *context = allocate(sizeof *context);
-    context->store = store;
-    return context;
-}
-
-static void array_leave(struct context *context)
-{
-    free(context);
-}
-
-static const char *array_read(struct context *context, uint64_t id, char *room)
-{
-    copy_record(room, context->store->records + id * record_size);
-    return room;
-}
-
-static void array_read_many(struct context *context, const uint64_t *ids, size_t count, char *room,
-    const char **records)
-{
-    const char *source = context->store->records;
-    for (size_t i = 0; i < count; i++) {
-        copy_record(room + i * record_size, source + ids[i] * record_size);
-        records[i] = room + i * record_size;
-    }
-}
-
-static void array_scan(struct context *context, visitor *visit, void *argument)
-{
-    const struct store *store = context->store;
-    for (uint64_t id = 0; id < store->count; id++) visit(argument, id, store->records + id * record_size);
-}
-
-static void array_overwrite(struct context *context, const uint64_t *ids, size_t count, const char *records)
-{
-    char *target = context->store->records;
-    for (size_t i = 0; i < count; i++) copy_record(target + ids[i] * record_size, records + i * record_size);
+    return enter_memory(store->records, store->count);
 }
 
 static const char *array_version(void)
@@ -128,9 +89,9 @@ const struct engine array_engine = {
     .load = array_load,
     .refill = array_refill,
     .enter = array_enter,
-    .leave = array_leave,
-    .read = array_read,
-    .read_many = array_read_many,
-    .scan = array_scan,
-    .overwrite = array_overwrite,
+    .leave = leave_memory,
+    .read = read_memory,
+    .read_many = read_many_memory,
+    .scan = scan_memory,
+    .overwrite = overwrite_memory,
 };

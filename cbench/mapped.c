@@ -2,7 +2,7 @@
  * What the machine can do in a mapped file: an array of records, read and written through a shared map. What is
  * written survives kill -9, and nothing else holds it together.
  */
-#include "bench.h"
+#include "memory.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,10 +15,6 @@ struct store {
     char *records;
     size_t size;
     uint64_t count;
-};
-
-struct context {
-    struct store *store;
 };
 
 static struct store *mapped_open(const struct setup *setup)
@@ -51,42 +47,7 @@ static void mapped_load(struct store *store, uint64_t count)
 
 static struct context *mapped_enter(struct store *store)
 {
-    struct context *context = allocate(sizeof *context);
-    context->store = store;
-    return context;
-}
-
-static void mapped_leave(struct context *context)
-{
-    free(context);
-}
-
-static const char *mapped_read(struct context *context, uint64_t id, char *room)
-{
-    copy_record(room, context->store->records + id * record_size);
-    return room;
-}
-
-static void mapped_read_many(struct context *context, const uint64_t *ids, size_t count, char *room,
-    const char **records)
-{
-    const char *source = context->store->records;
-    for (size_t i = 0; i < count; i++) {
-        copy_record(room + i * record_size, source + ids[i] * record_size);
-        records[i] = room + i * record_size;
-    }
-}
-
-static void mapped_scan(struct context *context, visitor *visit, void *argument)
-{
-    const struct store *store = context->store;
-    for (uint64_t id = 0; id < store->count; id++) visit(argument, id, store->records + id * record_size);
-}
-
-static void mapped_overwrite(struct context *context, const uint64_t *ids, size_t count, const char *records)
-{
-    char *target = context->store->records;
-    for (size_t i = 0; i < count; i++) copy_record(target + ids[i] * record_size, records + i * record_size);
+    return enter_memory(store->records, store->count);
 }
 
 static const char *mapped_version(void)
@@ -104,9 +65,9 @@ const struct engine mapped_engine = {
     .close = mapped_close,
     .load = mapped_load,
     .enter = mapped_enter,
-    .leave = mapped_leave,
-    .read = mapped_read,
-    .read_many = mapped_read_many,
-    .scan = mapped_scan,
-    .overwrite = mapped_overwrite,
+    .leave = leave_memory,
+    .read = read_memory,
+    .read_many = read_many_memory,
+    .scan = scan_memory,
+    .overwrite = overwrite_memory,
 };

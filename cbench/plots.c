@@ -311,22 +311,25 @@ static bool plot_two(const char *folder, const char *name, const char *title, st
     return is_there;
 }
 
+/* Reads and overwrites over what the cases differ in. */
+static bool plot_cases(const struct report *report, const char *folder, const char *name, const char *title,
+    const char *unit, double (*place)(const struct measured *))
+{
+    struct graph *left = make_graph("Random reads, one thread", unit, "a second");
+    struct graph *right = make_graph("Overwrites, one a commit, not synced", unit, "a second");
+    gather_cases(left, report, "read, 1 thread", place);
+    gather_cases(right, report, "overwrite, async", place);
+    return plot_two(folder, name, title, left, right);
+}
+
 bool plot_sizes(const struct report *report, const char *folder)
 {
-    struct graph *left = make_graph("Random reads, one thread", "records of 100 bytes", "a second");
-    struct graph *right = make_graph("Overwrites, one a commit, not synced", "records of 100 bytes", "a second");
-    gather_cases(left, report, "read, 1 thread", record_count_of);
-    gather_cases(right, report, "overwrite, async", record_count_of);
-    return plot_two(folder, "sizes", "As the table grows", left, right);
+    return plot_cases(report, folder, "sizes", "As the table grows", "records of 100 bytes", record_count_of);
 }
 
 bool plot_limits(const struct report *report, const char *folder)
 {
-    struct graph *left = make_graph("Random reads, one thread", "MiB of memory", "a second");
-    struct graph *right = make_graph("Overwrites, one a commit, not synced", "MiB of memory", "a second");
-    gather_cases(left, report, "read, 1 thread", limit_of);
-    gather_cases(right, report, "overwrite, async", limit_of);
-    return plot_two(folder, "limits", "Where memory is less than the table", left, right);
+    return plot_cases(report, folder, "limits", "Where memory is less than the table", "MiB of memory", limit_of);
 }
 
 /* A long run ====================================================================================================== */

@@ -117,10 +117,7 @@ impl Table {
 
     /// Copies a record into the caller's memory, which has exactly `record_size` bytes. After an error its bytes
     /// mean nothing.
-    pub fn fetch(&self, id: RecordId, mut record: RecordMut<'_>) -> Result<()> {
-        if self.fetch_at_once(id, &mut record) {
-            return Ok(());
-        }
+    pub fn fetch(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
         self.read()?;
         self.home.fetch(id, record)
     }

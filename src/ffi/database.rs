@@ -270,9 +270,10 @@ pub unsafe extern "C" fn diamond_step(db: *mut diamond_db, budget_us: u32, more:
     })
 }
 
-/// Waits until the commit lsn, and with it every earlier one, is as durable as the database promises. lsn 0: all
-/// that is visible now, for who must not act on what a crash could take back. timeout_ms 0 only asks, UINT32_MAX
-/// waits for ever. error may be NULL; else a failure copies its sentence to the error_size bytes there.
+/// Waits until the commit lsn, and with it every earlier one, is on disk; under DIAMOND_DURABILITY_OS, until the
+/// operating system has it. lsn 0: all that is visible now, for who must not act on what a crash could take back.
+/// timeout_ms 0 only asks, UINT32_MAX waits for ever. error may be NULL; else a failure copies its sentence to the
+/// error_size bytes there.
 ///
 /// TIMEOUT: not yet. COMMIT_UNKNOWN, POISONED: it will not become durable any more.
 #[unsafe(no_mangle)]

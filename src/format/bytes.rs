@@ -7,6 +7,11 @@
 pub trait Put {
     /// Appends one byte string as it is.
     fn put(&mut self, bytes: &[u8]);
+    /// Appends bytes, and zeros up to the next multiple of 8.
+    fn put_padded(&mut self, bytes: &[u8]) {
+        self.put(bytes);
+        self.put(&[0; 8][..round_up_8(bytes.len()) - bytes.len()]);
+    }
     /// Appends a 32-bit number.
     fn put_u32(&mut self, number: u32) {
         self.put(&number.to_le_bytes());

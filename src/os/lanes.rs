@@ -2,6 +2,8 @@
 //!
 //! Two processors that count in one place hand its cache line to and fro, which takes longer than a small commit may.
 
+use std::sync::atomic::AtomicUsize;
+
 use crossbeam::utils::CachePadded;
 
 use super::sync::{AtomicI64, Ordering, thread_local};
@@ -14,10 +16,8 @@ thread_local! {
 }
 
 fn next_lane() -> usize {
-    static NEXT: std::sync::Mutex<usize> = std::sync::Mutex::new(0);
-    let mut next = NEXT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    *next += 1;
-    *next % COUNT
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) % COUNT
 }
 
 /// A number that is the sum of its lanes.

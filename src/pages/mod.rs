@@ -211,7 +211,7 @@ impl PagedFiles {
     pub fn nudge(&self) {
         match self.options.wal.durability {
             Durability::Async => self.wal.ring_if_asleep(),
-            Durability::Sync | Durability::Os => self.wal.hurry(),
+            Durability::Sync | Durability::Os => self.wal.ring(),
         }
     }
 

@@ -46,7 +46,7 @@ impl Redo<'_> {
                 // At once, since this is what almost every commit says.
                 let numbers = [head(1, file), offset, bytes.len() as u64];
                 out.put(numbers.map(u64::to_le_bytes).as_flattened());
-                put_padded(out, bytes);
+                out.put_padded(bytes);
             }
             Redo::Length { file, length } => {
                 put_head(out, 2, file);
@@ -123,12 +123,7 @@ fn put_head(out: &mut Vec<u8>, what: u32, file: FileId) {
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_u64(bytes.len() as u64);
-    put_padded(out, bytes);
-}
-
-fn put_padded(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.put(bytes);
-    out.put(&[0; 8][..round_up_8(bytes.len()) - bytes.len()]);
+    out.put_padded(bytes);
 }
 
 fn take_bytes<'a>(take: &mut Take<'a>) -> Option<&'a [u8]> {

@@ -332,7 +332,6 @@ impl TableFile {
     #[cold]
     #[inline(never)]
     fn fetch_with_patience(&self, id: RecordId, record: RecordMut<'_>) -> Result<()> {
-        self.check_there()?;
         if record.bytes.len() != self.layout().record_size {
             return Err(self.form.wrong_size(record.bytes.len()));
         }

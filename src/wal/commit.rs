@@ -139,8 +139,6 @@ pub struct Wal {
     bell: Bell,
     /// The background writer sleeps until it is rung.
     asleep: AtomicBool,
-    /// It is not to rest when it wakes.
-    hurried: AtomicBool,
     waiters: AtomicU32,
 }
 
@@ -233,7 +231,6 @@ impl Wal {
             failed: OnceLock::new(),
             bell: Bell::default(),
             asleep: AtomicBool::new(false),
-            hurried: AtomicBool::new(false),
             waiters: AtomicU32::new(0),
         }
     }
@@ -533,16 +530,13 @@ impl Wal {
         } else {
             self.bell.wait(None);
             self.asleep.store(false, Ordering::SeqCst);
-            if !is_to_stop() && !self.hurried.swap(false, Ordering::SeqCst) {
+            // Frames that wait in a mode in which their commits did not return are those of commits that nobody waits
+            // for, and are written at once.
+            let is_due = self.options.durability != Durability::Async && self.buffered() > 0;
+            if !is_to_stop() && !is_due {
                 self.bell.wait(Some(time));
             }
         }
-    }
-
-    /// Wakes the background writer for a commit that nobody waits for, and that is to be durable soon.
-    pub fn hurry(&self) {
-        self.hurried.store(true, Ordering::SeqCst);
-        self.bell.ring();
     }
 
     /// Wakes the background writer.

@@ -66,8 +66,7 @@ pub fn put_frame(out: &mut Vec<u8>, place: Place, kind: Kind, payload: &[u8], pa
     let crc = header_crc(payload_crc, header);
     header[4..8].copy_from_slice(&crc.to_le_bytes());
     out.put(header);
-    out.put(payload);
-    out.put(&[0; 8][..frame_space(payload.len()) - FRAME_HEADER_SIZE - payload.len()]);
+    out.put_padded(payload);
     crc
 }
 
