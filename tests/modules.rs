@@ -516,6 +516,53 @@ fn a_module_of_the_opening_thread_is_not_called_by_another() {
 }
 
 #[test]
+fn who_may_not_call_a_store_does_not_wait_for_who_is_in_it() {
+    static INSIDE: OnceLock<Mutex<Vec<(&str, i32)>>> = OnceLock::new();
+    let handles: Arc<OnceLock<(Database, Table)>> = Arc::default();
+    let weak = Arc::downgrade(&handles);
+    // A store that waits for a thread which wants the same: as one may that shows its work in a window.
+    let elsewhere = move |_: &Asked<'_>| {
+        let Some(handles) = weak.upgrade() else { return Ok(()) };
+        let Some((db, people)) = handles.get() else { return Ok(()) };
+        let status = |result: Result<(), Error>| result.map_or_else(|error| error.status(), |()| 0);
+        let other = || {
+            let id = RecordId(0);
+            [
+                ("save", status(people.save_json(r#"{"n": 1}"#).map(drop))),
+                ("fetch", status(people.fetch_json(id, Default::default()).map(drop))),
+                ("fetch many", status(people.fetch_many_json(&[id], Default::default(), None).1)),
+                ("delete", status(people.delete(id))),
+                ("count", status(people.count().map(drop))),
+                ("flush", status(db.flush())),
+                ("make", status(db.make_table("more", &schema()).map(drop))),
+                ("drop", status(db.drop_table("people"))),
+            ]
+        };
+        let told = thread::scope(|scope| scope.spawn(other).join().unwrap());
+        INSIDE.get_or_init(Mutex::default).lock().unwrap().extend(told);
+        Ok(())
+    };
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (db, people) = open(over(Arc::clone(&memory)));
+    let id = save(&people, 1);
+    db.close().unwrap();
+    let habits = Habits { opening_thread: true, ..memory.habits() };
+    let (db, people) = open(over(Arc::new(HookedStore::new(memory).habits(habits).before(elsewhere))));
+    assert!(handles.set((db, people)).is_ok());
+    let (db, people) = handles.get().unwrap();
+    assert_eq!(people.count().unwrap(), 1);
+    assert_eq!(fetch(people, id), Ok(1));
+    replace(people, id, 2);
+    db.flush().unwrap();
+    let inside = INSIDE.get().expect("the store was called").lock().unwrap();
+    assert!(inside.len() >= 5 * 8, "{inside:?}");
+    // What is known needs no store.
+    let is_known = |asked: &str, status: i32| status == 0 && matches!(asked, "count" | "flush");
+    assert!(inside.iter().all(|(asked, status)| *status == 103 || is_known(asked, *status)), "{inside:?}");
+    assert!(inside.contains(&("count", 103)) && inside.contains(&("flush", 103)), "{inside:?}");
+}
+
+#[test]
 fn a_module_is_let_go_by_close_which_waits_for_running_calls() {
     let gate = Arc::new(Gate::default());
     let store: Arc<dyn Store> = Arc::new(

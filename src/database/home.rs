@@ -165,7 +165,7 @@ impl Home {
             Home::File(file) => file.fetch_slot(id, slot),
             Home::Fronted(file, front) => {
                 file.check_range(id)?;
-                front.fetch(self.key(id), file.form(), slot, || load(file, id))
+                front.fetch(self.key(id), file.form(), slot, || Ok(()), || load(file, id))
             }
             Home::Kept(controller, table) => controller.fetch(table, id, slot),
         }

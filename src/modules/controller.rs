@@ -312,10 +312,13 @@ impl Controller {
         match self.queue.fetch(key, &table.form, slot) {
             Known::Copied => Ok(()),
             Known::Deleted => Err(table.form.deleted(id)),
-            Known::Nothing => self.front.fetch(key, &table.form, slot, || {
-                let mut loaded = self.load_newest(table, &[id.0])?;
-                loaded.pop().expect("one was asked for")
-            }),
+            Known::Nothing => {
+                let load = || {
+                    let mut loaded = self.load_newest(table, &[id.0])?;
+                    loaded.pop().expect("one was asked for")
+                };
+                self.front.fetch(key, &table.form, slot, || self.store.refuse_elsewhere(), load)
+            }
         }
     }
 
@@ -338,10 +341,12 @@ impl Controller {
         }
         let keys = memory::collect(asked.len(), asked.iter().map(|index| table.key(ids[*index])), FETCH)?;
         let mut found = memory::zeros(asked.len() * size, FETCH)?;
-        let fetched = self.front.fetch_many(&keys, &table.form, &mut found, |keys| {
+        let load = |keys: &[Key]| {
             let ids = memory::collect(keys.len(), keys.iter().map(|key| key.id), FETCH)?;
             self.load_newest(table, &ids)
-        })?;
+        };
+        let may_load = || self.store.refuse_elsewhere();
+        let fetched = self.front.fetch_many(&keys, &table.form, &mut found, may_load, load)?;
         for ((index, result), slot) in asked.into_iter().zip(fetched).zip(found.chunks_exact(size)) {
             slots[index * size..][..size].copy_from_slice(slot);
             results[index] = result;
@@ -393,9 +398,10 @@ impl Controller {
             stamps: &mut stamps,
             items: &mut items,
             refusal: None,
+            reason: None,
         };
         let answer = self.store.call(|store| store.fetch(table.number, ids, &mut found))?;
-        let refusal = found.refusal.take();
+        let (refusal, reason) = (found.refusal.take(), found.reason.take());
         let name = table.form.name();
         let act = || format!("fetch from table {name}");
         if let Err(fault) = answer {
@@ -419,7 +425,8 @@ impl Controller {
                 }
                 Item::Done => Ok(Loaded { stamp: stamps[index], record: record.to_vec(), nulls: nulls.to_vec() }),
                 Item::Failed | Item::Ambiguous => {
-                    let text = format!("{} could not fetch record {id} of table {name}", self.store.name());
+                    let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                    let text = format!("{} could not fetch record {id} of table {name}{why}", self.store.name());
                     Err(self.count_failure(Error::Module(text.into())))
                 }
             }
@@ -431,6 +438,7 @@ impl Controller {
     pub fn count(self: &Arc<Self>, table: &Arc<KeptTable>) -> Result<u64> {
         self.refuse_inside()?;
         if !table.counted.load(Ordering::Acquire) {
+            self.store.refuse_elsewhere()?;
             let _counting = table.counting.write();
             if !table.counted.load(Ordering::Acquire) {
                 let mut scan = KeptScan::new(self, table, ScanRange::default())?;
@@ -513,6 +521,8 @@ impl Controller {
     /// What every writer must pass. A persist of the interval's that failed is told to the first who comes.
     pub(super) fn admit_writer(&self) -> Result<()> {
         self.refuse_inside()?;
+        // Before it waits for anyone: who is in the store may wait for this thread.
+        self.store.refuse_elsewhere()?;
         if self.options.read_only {
             return Err(Error::Unsupported("the database was opened read-only; open it for writing".into()));
         }

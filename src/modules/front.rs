@@ -139,18 +139,21 @@ impl Front {
         self.cache.as_ref().is_some_and(|cache| cache.habits().opening_thread)
     }
 
-    /// Copies a record into a slot: from the cache, or as `load` gives it.
+    /// Copies a record into a slot: from the cache, or as `load` gives it. `may_load` is asked before it waits for
+    /// another who loads: where this thread may not, that one may be waiting for it.
     pub fn fetch(
         &self,
         key: Key,
         form: &TableForm,
         slot: &mut [u8],
+        may_load: impl FnOnce() -> Result<()>,
         load: impl FnOnce() -> Result<Loaded>,
     ) -> Result<()> {
         refuse_inside(self.database)?;
         if self.ask_cache(key, form, slot) {
             return Ok(());
         }
+        may_load()?;
         let loaded = match self.join(key)? {
             Joined::Following(flight) => flight.wait()?,
             Joined::Leading(lead) => self.land(&lead, load())?,
@@ -160,12 +163,13 @@ impl Front {
     }
 
     /// Copies records of one table into slots, and says of each how that went. `load` is asked once, for all that
-    /// neither the cache nor another fetch has; it answers for each.
+    /// neither the cache nor another fetch has; it answers for each. `may_load` as in `fetch`.
     pub fn fetch_many(
         &self,
         keys: &[Key],
         form: &TableForm,
         slots: &mut [u8],
+        may_load: impl Fn() -> Result<()>,
         load: impl FnOnce(&[Key]) -> Result<Vec<Result<Loaded>>>,
     ) -> Result<Vec<Result<()>>> {
         refuse_inside(self.database)?;
@@ -176,6 +180,7 @@ impl Front {
             if self.ask_cache(*key, form, &mut slots[index * size..][..size]) {
                 continue;
             }
+            may_load()?;
             memory::reserve(&mut leads, 1, FETCHES)?;
             memory::reserve(&mut followed, 1, FETCHES)?;
             memory::reserve(&mut wanted, 1, FETCHES)?;

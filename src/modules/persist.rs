@@ -83,6 +83,7 @@ impl Controller {
                     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                         return Ok(false);
                     }
+                    self.store.refuse_elsewhere()?;
                     if !*running {
                         *running = true;
                         break;
