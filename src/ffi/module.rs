@@ -247,6 +247,8 @@ enum Answer<'a, 'b> {
     Nothing,
     Found(&'a mut Found),
     Fetched(&'a mut Fetched<'b>),
+    /// What it says of changes that it did not store.
+    Stored(&'a mut Option<String>),
     Cached(&'a mut CacheReply<'b>),
 }
 
@@ -301,10 +303,18 @@ impl Reply<'_, '_> {
             |said: Option<String>| said.unwrap_or_else(|| format!("it answered {status:#x} and gave no reason"));
         match status {
             // What it was to do it may have done: only what was asked can be lost with an answer.
-            OK if self.is_refused && !matches!(self.what, Answer::Nothing) => {
+            OK if self.is_refused && !matches!(self.what, Answer::Nothing | Answer::Stored(_)) => {
                 Err(Fault::Failed(self.refusal.unwrap_or_else(|| "an answer of it was lost".to_owned())))
             }
-            OK => Ok(()),
+            // It may have done only a part.
+            OK => {
+                match self.what {
+                    Answer::Fetched(found) => found.reason = self.error,
+                    Answer::Stored(reason) => *reason = self.error,
+                    Answer::Nothing | Answer::Found(_) | Answer::Cached(_) => {}
+                }
+                Ok(())
+            }
             AMBIGUOUS => Err(Fault::Ambiguous(reason(self.error))),
             _ => Err(Fault::Failed(reason(self.error.or(self.refusal)))),
         }
@@ -414,7 +424,7 @@ pub unsafe extern "C" fn diamond_reply_record(
             let taken = match &mut reply.what {
                 Answer::Fetched(fetched) => fetched.put(index, stamp, value),
                 Answer::Cached(cached) => index == 0 && cached.put(stamp, value),
-                Answer::Nothing | Answer::Found(_) => return Err(elsewhere(call, "fetch")),
+                Answer::Nothing | Answer::Found(_) | Answer::Stored(_) => return Err(elsewhere(call, "fetch")),
             };
             if taken {
                 return Ok(());
@@ -711,7 +721,8 @@ impl Store for CStore {
         let count = changes.len();
         let changes = memory::collect(count, changes.iter().map(change_for_c), WHAT).map_err(no_memory)?;
         let mut answers = memory::collect(count, std::iter::repeat(OK), WHAT).map_err(no_memory)?;
-        let answered = ask(Answer::Nothing, |reply| {
+        let mut reason = None;
+        let answered = ask(Answer::Stored(&mut reason), |reply| {
             // SAFETY: as above; there are as many items as changes.
             unsafe { (self.store)(self.owner.context, changes.as_ptr(), count, answers.as_mut_ptr(), reply) }
         });
@@ -722,7 +733,13 @@ impl Store for CStore {
                 _ => Item::Failed,
             };
         }
-        answered
+        let is_done = items.iter().all(|item| *item == Item::Done);
+        match reason.filter(|_| !is_done) {
+            None => answered,
+            // Each of them says that it was not done: so nothing was.
+            Some(reason) if items.iter().all(|item| *item == Item::Failed) => Err(Fault::Failed(reason)),
+            Some(reason) => Err(Fault::Ambiguous(reason)),
+        }
     }
 
     fn fetch(&self, table: u32, ids: &[u64], found: &mut Fetched<'_>) -> std::result::Result<(), Fault> {

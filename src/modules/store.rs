@@ -78,6 +78,8 @@ pub struct Fetched<'a> {
     pub(super) items: &'a mut [Item],
     /// What was wrong with an answer.
     pub(super) refusal: Option<String>,
+    /// Why records cannot be told.
+    pub(crate) reason: Option<String>,
 }
 
 impl Fetched<'_> {

@@ -94,6 +94,39 @@ static void a_record_that_is_said_to_be_there_is_given(const char *file) {
     OK(diamond_close(db));
 }
 
+/* One that does a part of what it is asked, and says why it does not do the rest. */
+static int32_t keeps_no_more(void *context, const diamond_change *changes, size_t count, int32_t *items,
+                             diamond_reply *reply) {
+    (void)context, (void)changes;
+    for (size_t i = 0; i < count; i++) items[i] = 0;
+    OK(diamond_reply_error(reply, TEXT("the shelf is full")));
+    return DIAMOND_MODULE_OK;
+}
+
+static int32_t finds_no_more(void *context, uint32_t table, const uint64_t *ids, size_t count, int32_t *items,
+                             diamond_reply *reply) {
+    (void)context, (void)table, (void)ids;
+    for (size_t i = 0; i < count; i++) items[i] = 0;
+    OK(diamond_reply_error(reply, TEXT("the shelf is locked")));
+    return DIAMOND_MODULE_OK;
+}
+
+static void what_a_store_says_of_a_part_reaches_the_caller(const char *file) {
+    diamond_db *db;
+    diamond_store_module store = plain_store(file);
+    store.store = keeps_no_more, store.fetch = finds_no_more;
+    diamond_options options = {.struct_size = sizeof options, .store = &store};
+    OK(diamond_open(NULL, 0, &options, &db));
+    diamond_table *people = people_of(db);
+    person abby = person_of("Abby", 29), found;
+    uint64_t id;
+    FAILS(DIAMOND_STATUS_MODULE, "the shelf is full", diamond_table_save(people, &abby, sizeof abby, NULL, &id));
+    FAILS(DIAMOND_STATUS_MODULE, "could not fetch record 0 of table people: the shelf is locked",
+          diamond_table_fetch(people, 0, &found, sizeof found, NULL));
+    OK(diamond_table_close(people));
+    OK(diamond_close(db));
+}
+
 /* A cache that calls the database that is calling it. */
 static diamond_table *asked;
 static int32_t calls_back(void *context, uint32_t table, uint64_t id, diamond_reply *reply) {
@@ -160,6 +193,7 @@ int main(int argc, char **argv) {
 
     wrong_modules_are_refused();
     a_record_that_is_said_to_be_there_is_given(file);
+    what_a_store_says_of_a_part_reaches_the_caller(file);
     a_module_cannot_call_its_database(folder);
     puts("modules: ok");
     return 0;

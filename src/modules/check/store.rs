@@ -516,6 +516,7 @@ impl Stage {
             stamps: &mut stamps,
             items: &mut items,
             refusal: None,
+            reason: None,
         };
         self.call("fetch", |store| store.fetch(table, ids, &mut reply))?;
         if let Some(what) = reply.refusal {
