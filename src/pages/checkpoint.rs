@@ -48,6 +48,8 @@ struct Work {
     full_pages: BTreeMap<FileId, u64>,
     /// How many of the pages have their sums in the wal.
     logged: usize,
+    /// Bytes of pages that were written since the last sync of the files.
+    unsynced: usize,
 }
 
 impl PagedFiles {
@@ -137,7 +139,7 @@ impl PagedFiles {
         };
         self.settled.store(cut.commits, Ordering::Release);
         let full_pages = images.iter().map(|image| (image.id, image.length / u64::from(image.page_size))).collect();
-        Ok(Work { cut, images, files, dropped, next_file, pages: Vec::new(), full_pages, logged: 0 })
+        Ok(Work { cut, images, files, dropped, next_file, pages: Vec::new(), full_pages, logged: 0, unsynced: 0 })
     }
 
     /// Lists what was dirty at the cut.
@@ -174,6 +176,11 @@ impl PagedFiles {
             }
             // A written file stays open until it is synced, so not too many may be.
             self.sync_crowd()?;
+            // What the device is given at once, the wal's next frames stand behind.
+            if work.unsynced >= CHUNKS_AT_ONCE * self.options.chunk_size && !broken(Mutant::ManifestBeforeData) {
+                self.sync_files(work.files.values().cloned())?;
+                work.unsynced = 0;
+            }
         }
         if !broken(Mutant::ManifestBeforeData) {
             self.sync_files(work.files.values().cloned())?;
@@ -276,6 +283,7 @@ impl PagedFiles {
                 Failed::Before(error) => error,
                 Failed::Write(error) => self.broken("write", &run.id().name(), &error),
             })?;
+            work.unsynced += run.bytes.len();
         }
         Ok(())
     }
@@ -461,6 +469,9 @@ impl PagedFiles {
 
 /// What memory of a checkpoint is for, in messages.
 const WRITES: &str = "the pages that a checkpoint writes";
+
+/// After so many chunks the files are synced.
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// How the writing of pages fails: before it began, with the file or with what lies around them, or in it.
 enum Failed {
