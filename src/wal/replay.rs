@@ -13,7 +13,7 @@ use crate::memory;
 use crate::mutant::{Mutant, broken, heard_unless};
 use crate::os::{Disk, Open, read_exact_at, retry, write_all_at};
 
-use super::frame::{Frame, Kind, may_start, may_vouch_for, peek_frame, take_frame};
+use super::frame::{FRAME_HEADER_SIZE, Frame, Kind, may_start, may_vouch_for, peek_frame, take_frame};
 use super::segment::{Link, Next, SegmentHeader, segment_name};
 
 /// A segment larger than this was not written by us.
@@ -82,12 +82,13 @@ pub fn replay(
         durable: header.durable.max(start.checkpoint),
         segments: Vec::new(),
     };
+    let mut room = Vec::new();
     loop {
-        let bytes = folder.load(disk, header.number)?;
-        let (end, next) = walk(&bytes, &header, &mut tail, each)?;
+        let bytes = folder.load(disk, header.number, &mut room)?;
+        let (end, next) = walk(bytes, &header, &mut tail, each)?;
         // A clean close cuts what lies behind the last frame; damage may cut the frames.
         if next.is_none() && may_go_on(&bytes[end..], header.salt) && !broken(Mutant::CutSegmentTaken) {
-            refuse_if_cut(&bytes, header.number, header.size)?;
+            refuse_if_cut(bytes, header.number, header.size)?;
         }
         memory::reserve(&mut tail.segments, 1, "the segments of the wal")?;
         tail.segments.push((header.number, end as u64, tail.link.lsn));
@@ -135,13 +136,15 @@ pub fn rewrite_unproven(disk: &dyn Disk, tail: &Tail) -> Result<()> {
 /// A segment without its header is the first one's successor if its first frame is.
 pub fn goes_on_after(disk: &dyn Disk, uuid: &[u8; 16], start: Start) -> Result<bool> {
     let folder = Folder::read(disk, uuid)?;
+    let mut room = Vec::new();
     for header in folder.headers.iter().filter(|header| header.number > start.segment) {
-        if holds_a_frame(&folder.load(disk, header.number)?, header.salt) {
+        if holds_a_frame(folder.load(disk, header.number, &mut room)?, header.salt) {
             return Ok(true);
         }
     }
-    for number in folder.headless.iter().filter(|number| **number > start.segment) {
-        let bytes = folder.load(disk, *number)?;
+    let begun = |headless: &&Headless| headless.has_begun && headless.number > start.segment;
+    for Headless { number, .. } in folder.headless.iter().filter(begun) {
+        let bytes = folder.load(disk, *number, &mut room)?;
         let first = bytes.get(BLOCK_SIZE as usize..).and_then(take_frame);
         if first.is_some_and(|(frame, _)| frame.lsn == start.checkpoint + 1) {
             return Ok(true);
@@ -184,8 +187,14 @@ fn walk(
 /// The segments of one database: their headers, by number.
 struct Folder {
     headers: Vec<SegmentHeader>,
-    /// The numbers of those without a valid header: prepared and never begun, or damaged.
-    headless: Vec<u64>,
+    /// Those without a valid header: prepared and never begun, or damaged.
+    headless: Vec<Headless>,
+}
+
+struct Headless {
+    number: u64,
+    /// Something is where its first frame would be.
+    has_begun: bool,
 }
 
 impl Folder {
@@ -198,15 +207,16 @@ impl Folder {
         for number in numbers {
             let name = segment_name(number);
             let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
-            let mut block = vec![0; BLOCK_SIZE as usize];
-            match read_exact_at(&*file, &mut block, 0) {
+            let mut start = [0; BLOCK_SIZE as usize + FRAME_HEADER_SIZE];
+            match read_exact_at(&*file, &mut start, 0) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
                 Err(error) => return Err(Error::io("read", &name, &error)),
             }
-            match SegmentHeader::decode(&block) {
+            let (block, frame) = start.split_at(BLOCK_SIZE as usize);
+            match SegmentHeader::decode(block) {
                 Some(header) if header.number == number && header.uuid == *uuid => headers.push(header),
-                _ => headless.push(number),
+                _ => headless.push(Headless { number, has_begun: frame.iter().any(|byte| *byte != 0) }),
             }
         }
         Ok(Folder { headers, headless })
@@ -217,15 +227,20 @@ impl Folder {
         self.headers.iter().find(|header| header.number > link.segment && header.previous == *link)
     }
 
-    fn load(&self, disk: &dyn Disk, number: u64) -> Result<Vec<u8>> {
+    /// A segment's file, read into `room`. Memory is found, and zeroed, once for all that are read.
+    fn load<'r>(&self, disk: &dyn Disk, number: u64, room: &'r mut Vec<u8>) -> Result<&'r [u8]> {
         let name = segment_name(number);
         let file = disk.open(&name, Open::Read).map_err(|error| Error::io("open", &name, &error))?;
         let size = file.size().map_err(|error| Error::io("ask the size of", &name, &error))?;
         if size > SEGMENT_SIZE_LIMIT {
             return Err(Error::corrupt(&name, format!("{size} bytes are more than a segment can have")));
         }
-        let mut bytes = buffer(size)?;
-        let read = heard_unless(Mutant::ReadErrorEndsWal, read_exact_at(&*file, &mut bytes, 0));
+        let size = size as usize;
+        if room.len() < size {
+            *room = buffer(size as u64)?;
+        }
+        let bytes = &mut room[..size];
+        let read = heard_unless(Mutant::ReadErrorEndsWal, read_exact_at(&*file, bytes, 0));
         read.map_err(|error| Error::io("read", &name, &error))?;
         Ok(bytes)
     }
@@ -234,12 +249,15 @@ impl Folder {
     /// first bytes from the disk, but not its file, and not what was synced in it.
     fn refuse_if_begun(&self, disk: &dyn Disk, next: Next, missing: u64) -> Result<()> {
         let name = segment_name(next.number);
-        if !self.headless.contains(&next.number) && !self.headers.iter().any(|header| header.number == next.number) {
+        let mut numbers =
+            self.headers.iter().map(|header| header.number).chain(self.headless.iter().map(|it| it.number));
+        if !numbers.any(|number| number == next.number) {
             return Err(Error::corrupt(&name, "the wal goes on in it, and it is missing"));
         }
-        let bytes = self.load(disk, next.number)?;
-        refuse_if_cut(&bytes, next.number, next.size)?;
-        if vouches(&bytes, missing, next.salt) {
+        let mut room = Vec::new();
+        let bytes = self.load(disk, next.number, &mut room)?;
+        refuse_if_cut(bytes, next.number, next.size)?;
+        if vouches(bytes, missing, next.salt) {
             let what = format!("its header does not verify, although frame {missing} in it had been synced");
             return Err(Error::corrupt(&name, what));
         }
@@ -258,15 +276,16 @@ impl Folder {
         if vouches(rest, missing, header.salt) {
             return damaged("a later frame");
         }
+        let mut room = Vec::new();
         for later in self.headers.iter().filter(|later| later.number > header.number) {
             let name = segment_name(later.number);
-            if later.durable >= missing || vouches(&self.load(disk, later.number)?, missing, later.salt) {
+            if later.durable >= missing || vouches(self.load(disk, later.number, &mut room)?, missing, later.salt) {
                 return damaged(&name);
             }
         }
         // A segment that was begun and lost its header, or its name, continues nothing, but its frames still tell.
-        for number in &self.headless {
-            if begins_with_a_voucher(&self.load(disk, *number)?, missing) {
+        for Headless { number, .. } in self.headless.iter().filter(|headless| headless.has_begun) {
+            if begins_with_a_voucher(self.load(disk, *number, &mut room)?, missing) {
                 return damaged(&segment_name(*number));
             }
         }
