@@ -22,6 +22,7 @@ const HUGE_PAGE_SIZE: usize = 2 << 20;
 #[derive(Debug)]
 pub struct Map {
     region: Region,
+    is_random: bool,
 }
 
 impl Map {
@@ -33,7 +34,7 @@ impl Map {
             // replaces what is there only in the latter case.
             unsafe { libc::mmap(address, size, libc::PROT_READ, libc::MAP_SHARED | flags, file.as_raw_fd(), 0) }
         })?;
-        Ok(Map { region })
+        Ok(Map { region, is_random: false })
     }
 
     /// The first byte. Valid until the map is dropped, and not in a child of the process that made it.
@@ -48,9 +49,18 @@ impl Map {
         self.region.size
     }
 
-    /// Says that reads will come in no order, so that the kernel does not read ahead. A hint.
-    pub fn advise_random(&self) {
-        self.region.advise(0, self.region.size, libc::MADV_RANDOM).ok();
+    /// Says that reads will come in no order, so that the kernel reads nothing beside what is asked for. A hint.
+    pub fn advise_random(&mut self) {
+        self.is_random = self.region.advise(0, self.region.size, libc::MADV_RANDOM).is_ok();
+    }
+
+    /// Says that bytes will be read soon, where that is not to be guessed from what was read before. A hint.
+    pub fn will_need(&self, offset: usize, size: usize) {
+        let size = size.min(self.region.size.saturating_sub(offset));
+        if self.is_random && size > 0 {
+            let before = offset % page_size();
+            self.region.advise(offset - before, size + before, libc::MADV_WILLNEED).ok();
+        }
     }
 }
 

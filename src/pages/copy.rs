@@ -255,6 +255,13 @@ impl Mapping {
         self.pages.fetch_max(pages.min(room), Ordering::AcqRel);
     }
 
+    /// Has the system read pages that will be read soon, where it does not guess so by itself.
+    pub fn will_need(&self, first: u64, count: u64, page_size: usize) {
+        if let Some(map) = self.maps.lock().last() {
+            map.will_need(BLOCK_SIZE as usize + first as usize * page_size, count as usize * page_size);
+        }
+    }
+
     /// The size of the newest map in bytes.
     pub fn size(&self) -> u64 {
         self.maps.lock().last().map_or(0, |map| map.size() as u64)

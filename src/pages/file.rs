@@ -25,7 +25,7 @@ use crate::format::header::{Contents, Header};
 use crate::memory;
 use crate::mutant::{Mutant, broken};
 use crate::os::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, spin_loop, yield_now};
-use crate::os::{Disk, DiskFile, ForkMark, Open, read_exact_at, retry, write_all_at};
+use crate::os::{Disk, DiskFile, ForkMark, Open, memory_limit, read_exact_at, retry, write_all_at};
 use crate::wal::Wal;
 
 use super::copy::{FramePool, Mapping, PageEntry, Racing, Seen, Source};
@@ -149,6 +149,9 @@ pub(super) const LENGTH_LIMIT: u64 = 1 << 60;
 
 /// Pages larger than this were not written by us.
 const PAGE_SIZE_LIMIT: u32 = 128 << 10;
+
+/// How many bytes a walk through the pages has read ahead at a time.
+const READ_AHEAD: usize = 1 << 20;
 
 /// A file's state as a checkpoint knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,6 +315,18 @@ impl PagedFile {
         }
     }
 
+    /// Has the system read what a walk through the pages, upwards or downwards, comes to behind this one.
+    #[inline]
+    pub fn read_ahead(&self, page: u64, is_downwards: bool) {
+        // Once in so many pages, for twice as many.
+        let pages = (READ_AHEAD / self.page_size).max(1) as u64;
+        let is_first = page % pages == if is_downwards { pages - 1 } else { 0 };
+        if is_first {
+            let first = if is_downwards { (page + 1).saturating_sub(2 * pages) } else { page };
+            self.mapping.will_need(first, 2 * pages, self.page_size);
+        }
+    }
+
     /// Pages that were written past the length belong to the file from now on.
     pub(super) fn adopt(&self, first: u64, sums: &[u8]) {
         self.keep_sums(first, sums);
@@ -443,7 +458,13 @@ impl PagedFile {
             let size = if needed < ALIGNMENT { ALIGNMENT } else { (needed + needed / 2).next_multiple_of(ALIGNMENT) };
             // Where mapping fails, for want of address space or of maps, reading goes on without.
             match self.data()?.map(size) {
-                Ok(Some(map)) => self.mapping.replace(map),
+                Ok(Some(mut map)) => {
+                    // What is read beside a page would drive out others before anyone wants it.
+                    if needed > memory_limit() / 2 {
+                        map.advise_random();
+                    }
+                    self.mapping.replace(map);
+                }
                 Ok(None) | Err(_) => return Ok(false),
             }
         }

@@ -98,6 +98,7 @@ impl TableScan {
     fn next_in_page(&mut self, ids: &mut [RecordId], first: usize, records: &mut RecordsMut<'_>) -> Result<usize> {
         let next = if self.reverse { self.to - 1 } else { self.from };
         let (page, _) = self.table.place(RecordId(next));
+        self.table.file().read_ahead(page, self.reverse);
         let (page_from, page_to) = (page << self.table.page_shift, (page + 1) << self.table.page_shift);
         let (from, to) = (self.from.max(page_from), self.to.min(page_to));
         let table = Arc::clone(&self.table);
@@ -185,6 +186,7 @@ impl TableScan {
         let (page, at) = self.table.place(RecordId(id));
         if self.page != Some(page) {
             self.page = None;
+            self.table.file().read_ahead(page, self.reverse);
             self.cut
                 .snapshot
                 .read(self.table.file(), page, 0, &mut self.bytes)

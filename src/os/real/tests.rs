@@ -232,8 +232,11 @@ fn a_map_may_be_longer_than_its_file_and_shows_what_is_written_later() {
     let disk = Fresh::new();
     let file = disk.open("1", Open::Create).unwrap();
     for size in [1u64 << 14, 5 << 20] {
-        let map = file.map(size).unwrap().unwrap();
+        let mut map = file.map(size).unwrap().unwrap();
         map.advise_random();
+        map.will_need(5000, 4096);
+        map.will_need(size as usize - 1, usize::MAX);
+        map.will_need(usize::MAX, 1);
         assert_eq!(map.size() as u64, size);
         assert!(size < 2 << 20 || map.as_ptr().addr().is_multiple_of(2 << 20));
         write_all_at(&*file, &size.to_le_bytes(), 8192).unwrap();
