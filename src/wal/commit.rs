@@ -11,7 +11,7 @@ use crate::format::BLOCK_SIZE;
 use crate::format::checksum::crc32c;
 use crate::memory;
 use crate::mutant::{Mutant, broken, heard_unless};
-use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering, spin_loop};
+use crate::os::sync::{AtomicBool, AtomicU32, AtomicU64, Futex, Mutex, MutexGuard, Ordering, sleep, spin_loop};
 use crate::os::{Bell, Disk, DiskFile, Open, is_full, retry, write_all_at, write_all_past_cache_at};
 
 use super::frame::{Kind, Place, frame_space, put_frame};
@@ -19,6 +19,9 @@ use super::segment::{END_SPACE, Link, Next, Segment, SegmentHeader, segment_name
 
 /// How often a committer looks whether the wal is free before it falls asleep.
 const SPINS: u32 = 100;
+
+/// How long a commit that nobody waits for may lie until it is written and synced for its own sake.
+const GRACE: Duration = Duration::from_millis(2);
 
 /// Space of the wal that is kept for the sum of one dirty page, which the next checkpoint logs: a frame of its own
 /// at worst.
@@ -530,13 +533,19 @@ impl Wal {
         } else {
             self.bell.wait(None);
             self.asleep.store(false, Ordering::SeqCst);
-            // Frames that wait in a mode in which their commits did not return are those of commits that nobody waits
-            // for, and are written at once.
-            let is_due = self.options.durability != Durability::Async && self.buffered() > 0;
-            if !is_to_stop() && !is_due {
+            if !is_to_stop() && !self.is_due() {
                 self.bell.wait(Some(time));
             }
         }
+        // Those who do not wait for one commit come in crowds, and one wait for all of them mostly comes behind.
+        if !is_to_stop() && self.is_due() {
+            sleep(GRACE);
+        }
+    }
+
+    /// True if frames wait in a mode in which their commits did not return: those of commits that nobody waits for.
+    fn is_due(&self) -> bool {
+        self.options.durability != Durability::Async && self.buffered() > 0
     }
 
     /// Wakes the background writer.
