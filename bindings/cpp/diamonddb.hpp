@@ -903,7 +903,7 @@ template <class Record> class pin : public handle<diamond_pin, diamond_pin_close
 template <class Record> class pin<Record>::iterator {
   public:
     using iterator_concept = std::forward_iterator_tag;
-    using iterator_category = std::input_iterator_tag; // What it gives is no reference, which C++17 asks for.
+    using iterator_category = std::forward_iterator_tag; // What it gives is no reference, as with std::vector<bool>.
     using value_type = pinned<Record>;
     using difference_type = std::ptrdiff_t;
     using reference = pinned<Record>;
