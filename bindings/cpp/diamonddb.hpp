@@ -1082,7 +1082,7 @@ template <class Record> class table : public any_table {
     }
     /// The record of that id. Fields that are null are zeros; fetch_entry tells which.
     Record fetch(std::uint64_t id) const {
-        Record record{};
+        Record record; // The library writes all of it.
         detail::check(diamond_table_fetch(get(), id, &record, sizeof record, nullptr));
         return record;
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -181,6 +182,7 @@ class failing_store : public map_store {
     std::atomic<int> place = nowhere;
     std::atomic<int> way = with_text;
     std::atomic<void (*)(const diamond::changes &)> act = nullptr;
+    std::atomic<bool> finds_nothing = false;
 
     void fail_in(int here) const {
         if (place != here) return;
@@ -207,7 +209,8 @@ class failing_store : public map_store {
     }
     void fetch(std::uint32_t table, const diamond::wanted &ids) override {
         fail_in(fetching);
-        map_store::fetch(table, ids);
+        for (std::size_t i = 0; i < ids.size() && finds_nothing; i++) ids.fail(i);
+        if (!finds_nothing) map_store::fetch(table, ids);
     }
     void persist_all() override {
         fail_in(persisting);
@@ -244,7 +247,12 @@ static void what_a_store_throws_is_the_error_of_the_call() {
     // One change of a call fails, or may have been done; the store says which.
     store->act = [](const diamond::changes &all) { all.fail(0); };
     THROWS(diamond::module_failed, "", people.save(person_of("Clara", 1)));
+    store->act = [](const diamond::changes &all) { all.leave_unknown(0); };
+    THROWS(diamond::commit_unknown, "", people.save(person_of("Clara", 1)));
     store->act = nullptr;
+    store->finds_nothing = true;
+    THROWS(diamond::module_failed, "could not fetch record 0", people.find(id));
+    store->finds_nothing = false;
     store->way = failing_store::unknown;
     store->place = failing_store::storing;
     THROWS(diamond::commit_unknown, "the line went dead", people.save(person_of("Dora", 1)));
@@ -272,6 +280,59 @@ static void a_module_that_is_not_taken_is_let_go_of(const std::string &folder) {
     options.cache = std::make_shared<map_cache>();
     THROWS(diamond::busy, "other options", diamond::database(folder, options));
     CHECK(options.cache.use_count() == 1);
+}
+
+// A store whose persist_all waits for a gate to open.
+class gated_store : public map_store {
+  public:
+    using map_store::map_store;
+
+    void persist_all() override {
+        std::unique_lock lock(mutex_);
+        is_waiting_ = true;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return is_open_; });
+        map_store::persist_all();
+    }
+    void wait_until_someone_waits() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return is_waiting_; });
+    }
+    void open() { set(true); }
+    void shut() { set(false); }
+
+  private:
+    void set(bool is_open) {
+        std::lock_guard lock(mutex_);
+        is_open_ = is_open;
+        is_waiting_ = false;
+        changed_.notify_all();
+    }
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool is_open_ = true;
+    bool is_waiting_ = false;
+};
+
+static void a_wait_for_durability_ends_in_time() {
+    auto store = std::make_shared<gated_store>(std::make_shared<disk>());
+    diamond::options options;
+    options.store = store;
+    diamond::database db("", options);
+    auto people = db.make_table<person>("people");
+    diamond::batch batch = db.batch();
+    batch.save(people, person_of("Abby", 29));
+    store->shut();
+    std::uint64_t lsn = batch.commit_no_wait().lsn;
+    std::thread waiter([&] { db.wait_durable(lsn); });
+    store->wait_until_someone_waits();
+    CHECK(!db.wait_durable_for(std::chrono::milliseconds(0), lsn));
+    CHECK(!db.wait_durable_for(std::chrono::milliseconds(20), lsn));
+    CHECK(!db.wait_durable_for(std::chrono::hours(-1), lsn)); // What is past only asks.
+    store->open();
+    waiter.join();
+    CHECK(db.wait_durable_for(std::chrono::milliseconds(0), lsn));
 }
 
 class failing_cache : public map_cache {
@@ -347,6 +408,7 @@ int main(int count, char **arguments) {
     a_module_serves_one_database_at_a_time(folder);
     what_a_store_throws_is_the_error_of_the_call();
     a_module_that_is_not_taken_is_let_go_of(folder);
+    a_wait_for_durability_ends_in_time();
     what_a_cache_throws_is_counted(folder);
     a_module_cannot_call_its_database(folder);
     a_database_is_closed_where_its_module_works();

@@ -93,6 +93,8 @@ static void a_text_is_cut_nowhere() {
     char plain[3];
     diamond::set_text(plain, "abc");
     CHECK(diamond::text_of(plain) == "abc");
+    diamond::set_text(plain, "d");
+    CHECK(diamond::text_of(plain) == "d" && plain[2] == 0);
     THROWS(diamond::invalid, "4 bytes does not fit into a field of 3", diamond::set_text(plain, "abcd"));
 }
 
