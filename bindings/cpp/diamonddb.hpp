@@ -367,9 +367,9 @@ template <std::size_t N> struct text {
     char bytes[N] = {};
 
     text() = default;
-    text(std::string_view text) { set_text(bytes, text); }
-    text(const std::string &text) { set_text(bytes, text); }
-    text(const char *text) { set_text(bytes, text); }
+    text(std::string_view from) { set_text(bytes, from); }
+    text(const std::string &from) { set_text(bytes, from); }
+    text(const char *from) { set_text(bytes, from); }
 
     std::string_view view() const noexcept { return text_of(bytes); }
     operator std::string_view() const noexcept { return view(); }

@@ -8,6 +8,9 @@
 #include <type_traits>
 #include <vector>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 template <class Handle>
 constexpr bool is_handle = std::is_nothrow_move_constructible_v<Handle> && std::is_nothrow_move_assignable_v<Handle> &&
                            std::is_nothrow_default_constructible_v<Handle> && !std::is_copy_constructible_v<Handle> &&
@@ -166,6 +169,25 @@ static void a_backup_is_watched_and_called_off(const diamond::database &db, cons
     CHECK(diamond::database(copy).open_table<person>("people").count() == 2);
 }
 
+// A child of fork() touches nothing of its parent's, whatever it calls and closes.
+static void a_child_is_refused(const diamond::database &db) {
+    auto people = db.open_table<person>("people");
+    diamond::snapshot snapshot = db.snapshot();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        THROWS(diamond::forked, "fork", people.save(person_of("Eve", 1)));
+        THROWS(diamond::forked, "fork", db.batch());
+        THROWS(diamond::forked, "fork", snapshot.open_table("people"));
+        people = diamond::table<person>(); // As its destructor would, and silently.
+        _exit(7);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    CHECK(people.count() == 2 && snapshot.open_table("people").count() == 2);
+}
+
 static void threads_share_handles(const std::string &folder) {
     diamond::options options;
     options.durability = diamond::durability::os;
@@ -196,6 +218,7 @@ int main(int count, char **arguments) {
         an_error_has_a_status_and_a_sentence(db);
         upkeep_and_reports(db);
         a_backup_is_watched_and_called_off(db, folder);
+        a_child_is_refused(db);
     }
     threads_share_handles(folder);
     damage_is_in_the_report(folder + "-damaged");
