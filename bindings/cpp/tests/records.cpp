@@ -103,7 +103,9 @@ struct foreign {
     std::int32_t number;
 };
 template <> struct diamond::description<foreign> {
-    static constexpr auto fields() { return diamond::fields(diamond::field("a \"name\" \\ \xC3\xA4", &foreign::number)); }
+    static constexpr auto fields() {
+        return diamond::fields(diamond::field("a \"name\" \\ \xC3\xA4", &foreign::number));
+    }
 };
 
 struct misnamed {
@@ -140,7 +142,8 @@ WRONG(8, std::int32_t a; char b[6];, FIELD(8, b), FIELD(8, a));
 WRONG(9, std::int32_t a; std::uint8_t b[6];, FIELD(9, a), FIELD(9, b));
 WRONG(10, std::int32_t a; char b[6];, FIELD(10, a).required(), FIELD(10, b));
 WRONG(11, std::int32_t a; char b[6];, FIELD(11, a), FIELD(11, b).characters());
-WRONG(14, std::uint16_t a; char b[6];, diamond::field_of<wrong, std::uint16_t>{"a", &wrong::a, {"i32"}}, FIELD(14, b));
+WRONG(14, std::uint16_t a; char b[6];, diamond::field_of<wrong, std::uint16_t>{"a", &wrong::a, {"i32"}},
+      FIELD(14, b));
 #pragma pack(push, 1)
 WRONG(12, std::int32_t a; char b[6];, FIELD(12, a), FIELD(12, b));
 #pragma pack(pop)
