@@ -5,7 +5,7 @@
 //
 // 1. A pointer is an address, and an address is a number: those of a process lie below 2^47. So both back ends take
 //    and give the same values, and a request can be made on one thread and run on another.
-// 2. Who gives an address keeps what lies there until the call has returned (src/memory.js).
+// 2. Who gives an address keeps what lies there until the call has returned: src/memory.js says how.
 'use strict';
 
 /** What a C type is to a back end. Whatever has a * is an address. */

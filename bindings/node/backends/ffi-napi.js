@@ -40,9 +40,7 @@ function addressOf(buffer) {
 function view(address, size) {
   const pointer = Buffer.alloc(8);
   pointer.writeBigUInt64LE(BigInt(address));
-  const { buffer, byteOffset } = ref.readPointer(pointer, 0, size);
-  if (byteOffset !== 0 || buffer.byteLength !== size) throw new Error('ffi-napi laid no view over the memory');
-  return buffer;
+  return ref.readPointer(pointer, 0, size);
 }
 
 function callback(result, parameters, act) {

@@ -3,7 +3,7 @@
 // A back end has a name and five functions, and both have the same:
 //   load(path)                          a library; its bind(name, result, parameters) gives a function
 //   addressOf(buffer)                   where its bytes lie
-//   view(address, size)                 an ArrayBuffer over memory that is not ours
+//   view(address, size)                 a Buffer over memory that is not ours
 //   callback(result, parameters, act)   the address of a C function that calls act, for as long as the thread lives
 //   u64(value)                          a number or bigint as an argument of 64 bits
 'use strict';
@@ -26,7 +26,7 @@ function addressOf(buffer) {
 }
 
 function view(address, size) {
-  return koffi.view(BigInt(address), size);
+  return Buffer.from(koffi.view(BigInt(address), size));
 }
 
 function callback(result, parameters, act) {

@@ -36,6 +36,8 @@ class MapStore {
   }
 
   store(changes) {
+    const lost = changes.find(({ table }) => !this.tables.has(table));
+    if (lost !== undefined) throw new Error(`there is no table ${lost.table}`); // All of them, or none.
     this.#append({ changes });
   }
 

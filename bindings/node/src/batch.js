@@ -65,7 +65,7 @@ class Batch {
   #commit(flags) {
     const session = this.#handle.use(WHAT);
     const ids = new Memory(session.native, 8 * this.#saves);
-    const lsn = session.number('diamond_batch_commit', this.#handle.address, flags, ids.address, this.#saves);
+    const lsn = session.number('diamond_batch_commit', this.#handle.address, flags, ids, this.#saves);
     const given = Array.from({ length: this.#saves }, (_, index) => ids.number(8 * index));
     this.#saves = 0;
     return { ids: given, lsn };

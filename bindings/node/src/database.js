@@ -3,7 +3,7 @@
 
 const { constants, structs } = require('../native.js');
 const { DiamondError, Status, failure } = require('./errors.js');
-const { Memory } = require('./memory.js');
+const { Memory, callWith } = require('./memory.js');
 const { Session, takeText } = require('./session.js');
 const { Module } = require('./modules.js');
 const { Table } = require('./table.js');
@@ -41,17 +41,17 @@ class Database {
   /** See open in index.js. */
   static async open(native, helpers, path, options) {
     const opening = new Opening(native, helpers, path, options);
-    if (opening.session.isBound) return Database.#openHere(opening);
-    await helpers.call('diamond_open', opening.values, opening);
+    if (opening.session.isBound) return Database.#openHere(native, opening);
+    await helpers.call('diamond_open', opening.values);
     return new Database(opening);
   }
 
   static openSync(native, helpers, path, options) {
-    return Database.#openHere(new Opening(native, helpers, path, options));
+    return Database.#openHere(native, new Opening(native, helpers, path, options));
   }
 
-  static #openHere(opening) {
-    const status = opening.native.diamond_open(...opening.values);
+  static #openHere(native, opening) {
+    const status = callWith(native, 'diamond_open', opening.values);
     if (status !== 0) throw opening.failed(status);
     return new Database(opening);
   }
@@ -71,15 +71,15 @@ class Database {
   openTable(name, options) {
     const session = this.#use();
     const text = Memory.ofText(session.native, name);
-    const table = session.number('diamond_table_open', session.address, text.address, text.size);
+    const table = session.number('diamond_table_open', session.address, text, text.size);
     return new Table(session, table, options);
   }
 
   /** Opens a table, and makes it where there is none by that name. */
   async makeTable(name, schema, options) {
     const session = this.#use();
-    const { values, keep, out } = this.#making(name, schema);
-    await session.callAside('diamond_table_make', values, keep);
+    const { values, out } = this.#making(name, schema);
+    await session.callAside('diamond_table_make', values);
     return new Table(session, out.number(0), options);
   }
 
@@ -93,22 +93,21 @@ class Database {
   /** Deletes a table with all its records. */
   async dropTable(name) {
     const text = Memory.ofText(this.#use().native, name);
-    await this.#session.callAside('diamond_table_drop', [this.#session.address, text.address, text.size], text);
+    await this.#session.callAside('diamond_table_drop', [this.#session.address, text, text.size]);
   }
 
   dropTableSync(name) {
     const text = Memory.ofText(this.#use().native, name);
-    this.#session.call('diamond_table_drop', this.#session.address, text.address, text.size);
+    this.#session.call('diamond_table_drop', this.#session.address, text, text.size);
   }
 
   /** Gives a table another name. Its handles stay open. */
   async renameTable(name, newName) {
-    const { values, keep } = this.#renaming(name, newName);
-    await this.#session.callAside('diamond_table_rename', values, keep);
+    await this.#session.callAside('diamond_table_rename', this.#renaming(name, newName));
   }
 
   renameTableSync(name, newName) {
-    this.#session.call('diamond_table_rename', ...this.#renaming(name, newName).values);
+    this.#session.call('diamond_table_rename', ...this.#renaming(name, newName));
   }
 
   /** All tables by name: [{name, next_id, count, record_size, slot_size}, ...]. */
@@ -157,21 +156,21 @@ class Database {
   /** Does upkeep for about so many microseconds: what noThreads asks for. True if work is left. */
   step(microseconds = STEP_US) {
     const session = this.#use();
-    session.call('diamond_step', session.address, microseconds, session.out.address);
+    session.call('diamond_step', session.address, microseconds, session.out);
     return session.out.view.getInt32(0, true) !== 0;
   }
 
   /** Reads everything and checks it; gives the report. CORRUPT, with the report in `error.report`, if it finds any. */
   async verify() {
     const out = new Memory(this.#use().native, 16);
-    const ended = this.#session.callAside('diamond_verify', verifying(this.#session, out), out);
+    const ended = this.#session.callAside('diamond_verify', verifying(this.#session, out));
     return reportOf(this.#session.native, out, await ended.then(nothing, itself));
   }
 
   verifySync() {
     const session = this.#use();
     const out = new Memory(session.native, 16);
-    const status = session.native.diamond_verify(...verifying(session, out));
+    const status = callWith(session.native, 'diamond_verify', verifying(session, out));
     return reportOf(session.native, out, status === 0 ? undefined : session.failed(status));
   }
 
@@ -181,9 +180,9 @@ class Database {
    */
   async backup(path, { progress } = {}) {
     if (this.#session.isBound) return this.backupSync(path, { progress });
-    const { values, keep, options } = this.#backingUp(path);
+    const { values, options } = this.#backingUp(path);
     const telling = progress && new Progress(progress, options);
-    const error = await this.#session.callAside('diamond_backup', values, keep, telling).then(nothing, itself);
+    const error = await this.#session.callAside('diamond_backup', values, telling).then(nothing, itself);
     if (error !== undefined) throw telling?.because(error) ?? error;
   }
 
@@ -192,7 +191,7 @@ class Database {
     const { values, options } = this.#backingUp(path);
     const telling = progress && new Progress(progress, options);
     const end = telling && reportProgress(session.native, options.address, (done, total) => telling.tell(done, total));
-    const status = session.native.diamond_backup(...values);
+    const status = callWith(session.native, 'diamond_backup', values);
     const error = status === 0 ? undefined : session.failed(status);
     end?.();
     if (error !== undefined) throw telling?.because(error) ?? error;
@@ -252,7 +251,7 @@ class Database {
   }
 
   #aside(name, ...values) {
-    return this.#session.callAside(name, [this.#session.address, ...values], this);
+    return this.#session.callAside(name, [this.#session.address, ...values]);
   }
 
   #making(name, schema) {
@@ -260,21 +259,20 @@ class Database {
     const texts = [name, typeof schema === 'string' ? schema : JSON.stringify(schema)];
     const [nameText, schemaText] = texts.map((text) => Memory.ofText(native, text));
     const out = new Memory(native, 8);
-    const values = [address, nameText.address, nameText.size, schemaText.address, schemaText.size, out.address];
-    return { values, keep: [nameText, schemaText, out], out };
+    return { values: [address, nameText, nameText.size, schemaText, schemaText.size, out], out };
   }
 
   #renaming(name, newName) {
     const { native, address } = this.#use();
     const texts = [name, newName].map((text) => Memory.ofText(native, text));
-    return { values: [address, ...texts.flatMap((text) => [text.address, text.size])], keep: texts };
+    return [address, ...texts.flatMap((text) => [text, text.size])];
   }
 
   #backingUp(path) {
     const { native, address } = this.#use();
     const text = Memory.ofText(native, path);
     const options = Memory.ofStruct(native, 'diamond_backup_options', {});
-    return { values: [address, text.address, text.size, options.address], keep: [text, options], options };
+    return { values: [address, text, text.size, options], options };
   }
 }
 
@@ -294,14 +292,14 @@ class Opening {
     this.#out = new Memory(native, 8);
     this.#place('store', 'diamond_store_module');
     this.#place('cache', 'diamond_cache_module');
-    for (const { name, module } of this.#modules) fields[name] = module.struct.address;
+    for (const { name, module } of this.#modules) fields[name] = module.struct;
     this.#struct = Memory.ofStruct(native, 'diamond_options', fields);
     this.session = new Session(native, helpers, String(path), this.#modules.length > 0);
   }
 
   /** The arguments of diamond_open. */
   get values() {
-    return [this.#path.address, this.#path.size, this.#struct.address, this.#out.address];
+    return [this.#path, this.#path.size, this.#struct, this.#out];
   }
 
   #place(name, type) {
@@ -363,7 +361,7 @@ function wholeOf(name, value, field) {
 }
 
 function verifying(session, out) {
-  return [session.address, out.address, out.address + 8];
+  return [session.address, out, out.address + 8];
 }
 
 /** The report of a verify, though it has found damage. */

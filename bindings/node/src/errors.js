@@ -29,10 +29,4 @@ function failure(native, status) {
   return new DiamondError(status, native.diamond_error_message());
 }
 
-/** Calls a function of the library by name, and throws where it fails. */
-function call(native, name, ...values) {
-  const status = native[name](...values);
-  if (status !== 0) throw failure(native, status);
-}
-
-module.exports = { Status, DiamondError, Ambiguous, failure, call };
+module.exports = { Status, DiamondError, Ambiguous, failure };

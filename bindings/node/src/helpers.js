@@ -11,6 +11,7 @@
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
 const { DiamondError } = require('./errors.js');
+const { addressOf } = require('./memory.js');
 
 /** How many long calls run at once; more wait in turn. The waiting for commits has a helper of its own. */
 const HELPERS_MAX = 4;
@@ -24,16 +25,14 @@ class Helper {
     this.#native = native;
   }
 
-  /**
-   * Calls a function of the library by name, with numbers. `keep` is what the numbers point to. Rejects with the
-   * DiamondError of a failure.
-   */
-  call(name, values, keep, progress) {
+  /** Calls a function of the library by name, with numbers and Memory. Rejects with the DiamondError of a failure. */
+  call(name, values, progress) {
     this.#worker ??= this.#start();
     this.#worker.ref();
     return new Promise((resolve, reject) => {
-      this.#call = { keep, progress, resolve, reject };
-      this.#worker.postMessage({ name, values, options: progress?.options });
+      // Holds the values until the call has returned.
+      this.#call = { values, progress, resolve, reject };
+      this.#worker.postMessage({ name, values: values.map(addressOf), options: progress?.options });
     });
   }
 
@@ -77,10 +76,10 @@ class Helpers {
   }
 
   /** Helper.call on whichever is free first. */
-  async call(name, values, keep, progress) {
+  async call(name, values, progress) {
     const helper = this.#claim() ?? await new Promise((resolve) => this.#waiting.push(resolve));
     try {
-      await helper.call(name, values, keep, progress);
+      await helper.call(name, values, progress);
     } finally {
       if (this.#waiting.length > 0) this.#waiting.shift()(helper);
       else this.#idle.push(helper);

@@ -1,7 +1,10 @@
 // Memory that C may read and write while a call lasts: bytes with an address that stays.
 //
-// An ArrayBuffer made as such lies outside the collector's heap, so it does not move; it is freed when nobody holds
-// it. So whoever gives an address to C keeps the Memory until C has returned.
+// An ArrayBuffer made as such lies outside the collector's heap, so it does not move. It is freed when nobody holds it,
+// and an address does not hold it, nor does a local variable that is not used any more. So:
+//
+// 1. Calls are given Memory, not addresses. It becomes an address at the last moment, and is used after the call.
+// 2. A struct holds the Memory that it points to.
 'use strict';
 
 const { structs } = require('../native.js');
@@ -27,11 +30,15 @@ class Memory {
     return memory;
   }
 
-  /** A struct of the header, its struct_size and the given fields set, the rest zeros. */
+  /**
+   * A struct of the header, its struct_size and the given fields set, the rest zeros. Values are numbers, or Memory for
+   * its address.
+   */
   static ofStruct(native, name, values) {
     const { size, fields } = structs[name];
     const memory = new Memory(native, size);
     memory.fields = fields;
+    memory.pointsTo = values;
     if (fields.struct_size !== undefined) memory.set('struct_size', size);
     for (const [field, value] of Object.entries(values)) memory.set(field, value);
     return memory;
@@ -41,7 +48,7 @@ class Memory {
   set(field, value) {
     const { offset, size } = this.fields[field];
     if (size === 4) this.view.setInt32(offset, value, true);
-    else this.setNumber(offset, value);
+    else this.setNumber(offset, addressOf(value));
   }
 
   /** The value of a field of 8 bytes. */
@@ -64,6 +71,21 @@ class Memory {
   }
 }
 
+/** What C is given for an argument. */
+function addressOf(value) {
+  return value instanceof Memory ? value.address : value;
+}
+
+let used;
+
+/** Calls a function of the library by name, and gives its status. */
+function callWith(native, name, values) {
+  const status = native[name](...values.map(addressOf));
+  // Rule 1: until here they are held.
+  used = values;
+  return status;
+}
+
 /** A copy of size bytes of C's. */
 function copyOf(native, address, size) {
   const bytes = Buffer.allocUnsafeSlow(size);
@@ -76,4 +98,4 @@ function textOf(native, address, size) {
   return copyOf(native, address, size).toString();
 }
 
-module.exports = { Memory, copyOf, textOf };
+module.exports = { Memory, addressOf, callWith, copyOf, textOf };

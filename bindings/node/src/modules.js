@@ -10,7 +10,7 @@
 
 const { constants, structs } = require('../native.js');
 const { Ambiguous, Status, DiamondError, failure } = require('./errors.js');
-const { Memory, copyOf, textOf } = require('./memory.js');
+const { Memory, callWith, copyOf, textOf } = require('./memory.js');
 const { takeText } = require('./session.js');
 
 const { DIAMOND_MODULE_OK: OK, DIAMOND_MODULE_MISS: MISS, DIAMOND_MODULE_AMBIGUOUS: AMBIGUOUS } = constants;
@@ -50,9 +50,9 @@ class Module {
     const { native, type } = this;
     this.context = lastContext += 1;
     placed.set(this.context, this);
-    this.text = Memory.ofText(native, `${this.name}\0`);
+    const text = Memory.ofText(native, `${this.name}\0`);
     const functions = functionsOf(native, type);
-    const fields = { flags: this.#flags(), context: this.context, name: this.text.address, ...functions };
+    const fields = { flags: this.#flags(), context: this.context, name: text, ...functions };
     this.struct = Memory.ofStruct(native, type, fields);
   }
 
@@ -95,7 +95,7 @@ class Module {
   fail(error, reply) {
     this.#note(error);
     const text = Memory.ofText(this.native, String(error?.message ?? error));
-    this.native.diamond_reply_error(reply, text.address, text.size);
+    callWith(this.native, 'diamond_reply_error', [reply, text, text.size]);
     return error instanceof Ambiguous ? AMBIGUOUS : FAILED;
   }
 
@@ -112,14 +112,12 @@ class Module {
       throw new TypeError(`${this.name}.fetch gave a record whose ${part} is not the Buffer that it was given`);
     });
     if (stamp.size !== STAMP_SIZE) throw new TypeError(`${this.name}.fetch gave a stamp that is not of 16 bytes`);
-    const status = this.native.diamond_reply_record(
-      reply, index, stamp.address, record.address, record.size, nulls.address, nulls.size);
-    if (status !== 0) throw failure(this.native, status);
+    this.tell('diamond_reply_record', reply, index, stamp, record, record.size, nulls, nulls.size);
   }
 
   /** Calls a function that tells something to the reply. */
   tell(name, ...values) {
-    const status = this.native[name](...values);
+    const status = callWith(this.native, name, values);
     if (status !== 0) throw failure(this.native, status);
   }
 
@@ -141,7 +139,7 @@ const ANSWERS = {
       const { tables, stored = [] } = module.ask('initialize') ?? {};
       if (tables !== undefined && tables !== null) {
         const text = Memory.ofText(module.native, tables);
-        module.tell('diamond_reply_meta', reply, text.address, text.size);
+        module.tell('diamond_reply_meta', reply, text, text.size);
       }
       for (const { table, id, version } of stored) {
         const { u64 } = module.native.backend;
@@ -268,8 +266,8 @@ function destroy(module) {
 function check(native, type, name, objects) {
   const modules = objects.map((object) => object && new Module(native, type, object));
   const out = new Memory(native, 16);
-  const addresses = modules.map((module) => module?.struct.address ?? 0);
-  const status = native[name](...addresses, out.address, out.address + 8);
+  const given = modules.map((module) => module?.struct ?? 0);
+  const status = callWith(native, name, [...given, out, out.address + 8]);
   const error = status === 0 ? undefined : failure(native, status);
   for (const module of modules) module?.forget();
   if (error !== undefined && error.status !== Status.MODULE) throw error;

@@ -7,7 +7,7 @@
 // 2. A released View throws a sentence. A Pin does not close before its views are released, or out of reach.
 'use strict';
 
-const { DiamondError, Status, call } = require('./errors.js');
+const { DiamondError, Status, failure } = require('./errors.js');
 const { Memory, copyOf } = require('./memory.js');
 const { idOf } = require('./ids.js');
 
@@ -25,7 +25,7 @@ class Pin {
   /** What diamond_pin_open takes, and where it puts its answer. */
   static request({ native }, table) {
     const [slots, pin] = [Memory.ofStruct(native, 'diamond_slots', {}), new Memory(native, 8)];
-    return { values: [table, slots.address, pin.address], slots, pin };
+    return { values: [table, slots, pin], slots, pin };
   }
 
   constructor({ native }, what, codec, { slots, pin }) {
@@ -57,7 +57,7 @@ class Pin {
   /** A View of the slots from `first` to before `end`, in place. Release it before the pin is closed. */
   view(first = 0, end = this.count) {
     const { at, size } = this.#range(first, end);
-    const memory = size === 0 ? new ArrayBuffer(0) : this.#native.backend.view(at, size);
+    const memory = size === 0 ? Buffer.alloc(0) : this.#native.backend.view(at, size);
     this.#views += 1;
     const release = () => { this.#views -= 1; };
     return new View(this, release, memory, { ...this.#slots, first, end, what: this.#what, codec: this.#codec });
@@ -73,7 +73,8 @@ class Pin {
     const address = this.#address;
     this.#address = 0;
     forgotten.unregister(this);
-    call(this.#native, 'diamond_pin_close', address);
+    const status = this.#native.diamond_pin_close(address);
+    if (status !== 0) throw failure(this.#native, status);
   }
 
   #range(first, end) {
@@ -100,8 +101,8 @@ class View {
   constructor(pin, release, memory, slots) {
     this.#pin = pin;
     this.#release = release;
-    this.#view = new DataView(memory);
-    this.#bytes = Buffer.from(memory);
+    this.#view = new DataView(memory.buffer, memory.byteOffset, memory.length);
+    this.#bytes = memory;
     this.#slots = slots;
     this.#stride = slots.stride;
     this.#state = slots.state;

@@ -28,7 +28,7 @@ class Scan {
     // To the library an end of 0 is none.
     if (end === 0) return;
     this.#memory = new Room(session.native, codec, most);
-    this.#handle = session.open(this, 'diamond_cursor_close', 'diamond_table_scan', table, options.address);
+    this.#handle = session.open(this, 'diamond_cursor_close', 'diamond_table_scan', table, options);
   }
 
   *[Symbol.iterator]() {
@@ -86,6 +86,7 @@ class Room extends Memory {
     const countAt = Math.ceil((nullsAt + capacity * nullsSize) / 8) * 8;
     super(native, countAt + 8);
     Object.assign(this, { recordsAt, nullsAt, countAt, countAddress: this.address + countAt });
+    // It lies as long as this, which has it.
     const [records, nulls] = [this.address + recordsAt, this.address + nullsAt];
     this.struct = Memory.ofStruct(native, 'diamond_records', { records, nulls });
   }

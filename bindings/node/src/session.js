@@ -5,8 +5,8 @@
 // 3. The database is not closed while a helper works with it, since using a handle during its close is undefined.
 'use strict';
 
-const { DiamondError, Status, failure, call } = require('./errors.js');
-const { Memory, textOf } = require('./memory.js');
+const { DiamondError, Status, failure } = require('./errors.js');
+const { Memory, callWith, textOf } = require('./memory.js');
 const { Commits, NO_WAIT } = require('./commits.js');
 
 /** Closes what nobody can close any more. Nobody can hear of a failure either. */
@@ -47,9 +47,9 @@ class Session {
     return new DiamondError(...REFUSALS[this.refusal](this.name));
   }
 
-  /** Calls a function of the library by name, on this thread. */
+  /** Calls a function of the library by name, on this thread. Values are numbers and Memory. */
   call(name, ...values) {
-    const status = this.native[name](...values);
+    const status = callWith(this.native, name, values);
     if (status !== 0) throw this.failed(status);
   }
 
@@ -62,12 +62,12 @@ class Session {
   }
 
   /** The same on a helper, or here where the database is bound to this thread. */
-  async callAside(name, values, keep, progress) {
+  async callAside(name, values, progress) {
     this.use();
     if (this.isBound) return this.call(name, ...values);
     this.begin();
     try {
-      return await this.helpers.call(name, values, keep, progress);
+      return await this.helpers.call(name, values, progress);
     } finally {
       this.end();
     }
@@ -94,13 +94,13 @@ class Session {
 
   /** The text that a function gives through its last two arguments. */
   text(name, ...values) {
-    this.call(name, ...values, this.out.address, this.out.address + 8);
+    this.call(name, ...values, this.out, this.out.address + 8);
     return takeText(this.native, this.out);
   }
 
   /** The u64 that a function gives through its last argument. */
   number(name, ...values) {
-    this.call(name, ...values, this.out.address);
+    this.call(name, ...values, this.out);
     return this.out.number(0);
   }
 
@@ -135,7 +135,7 @@ class Session {
     const { address } = this.#single;
     try {
       add(address);
-      this.call('diamond_batch_commit', address, NO_WAIT, this.out.address, 1, this.out.address + 8);
+      this.call('diamond_batch_commit', address, NO_WAIT, this.out, 1, this.out.address + 8);
     } catch (error) {
       // What it holds is not wanted any more.
       this.#single.close();
@@ -179,10 +179,10 @@ class Handle {
   }
 
   /** Session.callAside, for functions that use this handle. */
-  async callAside(name, values, keep, progress) {
+  async callAside(name, values) {
     this.#underWay += 1;
     try {
-      await this.session.callAside(name, values, keep, progress);
+      await this.session.callAside(name, values);
     } finally {
       this.#underWay -= 1;
     }
@@ -195,7 +195,7 @@ class Handle {
     const { session, address } = this;
     this.address = 0;
     session.letGo(this);
-    call(session.native, this.#close, address);
+    session.call(this.#close, address);
   }
 }
 

@@ -16,7 +16,7 @@ class Snapshot {
   openTable(name, options) {
     const session = this.#handle.use('The snapshot');
     const text = Memory.ofText(session.native, name);
-    const values = [this.#handle.address, text.address, text.size];
+    const values = [this.#handle.address, text, text.size];
     return new Table(session, session.number('diamond_snapshot_table', ...values), options);
   }
 

@@ -7,7 +7,7 @@
 'use strict';
 
 const { DiamondError, Status } = require('./errors.js');
-const { Memory } = require('./memory.js');
+const { Memory, callWith } = require('./memory.js');
 const { Codec } = require('./codec.js');
 const { idOf } = require('./ids.js');
 const { Scan } = require('./scan.js');
@@ -116,8 +116,8 @@ class Table {
     const { recordSize, nullsSize } = this.#codec;
     const records = recordsIn(native, this.#codec, all.count);
     const statuses = new Memory(native, 4 * all.count);
-    const status = native.diamond_table_fetch_many(
-      this.#address, all.address, all.count, records.struct.address, statuses.address);
+    const values = [this.#address, all, all.count, records.struct, statuses];
+    const status = callWith(native, 'diamond_table_fetch_many', values);
     if (status !== OK && !isMissing(status)) throw session.failed(status);
     return Array.from({ length: all.count }, (_, index) => {
       const found = statuses.view.getInt32(4 * index, true);
@@ -214,37 +214,35 @@ class Table {
   async saveMany(records) {
     const { native } = this.#use();
     const [all, first] = [this.#encodedMany(records), new Memory(native, 8)];
-    const values = [this.#address, all.struct.address, all.count, first.address];
-    await this.#handle.callAside('diamond_table_save_many', values, [this, all, first]);
+    await this.#handle.callAside('diamond_table_save_many', [this.#address, all.struct, all.count, first]);
     return first.number(0);
   }
 
   saveManySync(records) {
     const session = this.#use();
     const all = this.#encodedMany(records);
-    return session.number('diamond_table_save_many', this.#address, all.struct.address, all.count);
+    return session.number('diamond_table_save_many', this.#address, all.struct, all.count);
   }
 
   /** Replaces many records in one commit, all or none. */
   async replaceMany(ids, records) {
-    const { values, keep } = this.#replacing(ids, records);
-    await this.#handle.callAside('diamond_table_replace_many', values, keep);
+    await this.#handle.callAside('diamond_table_replace_many', this.#replacing(ids, records));
   }
 
   replaceManySync(ids, records) {
-    this.#use().call('diamond_table_replace_many', ...this.#replacing(ids, records).values);
+    this.#use().call('diamond_table_replace_many', ...this.#replacing(ids, records));
   }
 
   /** Deletes many records in one commit, all or none. */
   async deleteMany(ids) {
     const all = idsIn(this.#use().native, ids);
-    await this.#handle.callAside('diamond_table_delete_many', [this.#address, all.address, all.count], [this, all]);
+    await this.#handle.callAside('diamond_table_delete_many', [this.#address, all, all.count]);
   }
 
   deleteManySync(ids) {
     const session = this.#use();
     const all = idsIn(session.native, ids);
-    session.call('diamond_table_delete_many', this.#address, all.address, all.count);
+    session.call('diamond_table_delete_many', this.#address, all, all.count);
   }
 
   /**
@@ -266,7 +264,7 @@ class Table {
   /** Pins the table: all of it in one piece of memory, as it is now. Makes a checkpoint and reads all of it. */
   async pin() {
     const request = Pin.request(this.#use(), this.#address);
-    await this.#handle.callAside('diamond_pin_open', request.values, [this, request]);
+    await this.#handle.callAside('diamond_pin_open', request.values);
     return new Pin(this.#handle.session, this.#what, this.#codec, request);
   }
 
@@ -311,7 +309,7 @@ class Table {
   #encoded(record, memory = this.#memory) {
     const { recordSize } = this.#codec;
     this.#codec.encode(record, memory.view, memory.bytes, 0, recordSize);
-    return [memory.address, recordSize, memory.address + recordSize];
+    return [memory, recordSize, memory.address + recordSize];
   }
 
   /** Adds a save or a replace to a batch. */
@@ -342,7 +340,7 @@ class Table {
     if (all.count !== them.count) {
       throw new DiamondError(Status.INVALID, `${this.#what}: there are ${them.count} ids for ${all.count} records.`);
     }
-    return { values: [this.#address, them.address, them.count, all.struct.address], keep: [this, all, them] };
+    return [this.#address, them, them.count, all.struct];
   }
 
   /** Where a Buffer of the caller's lies. The last is remembered, since it is mostly the same. */
@@ -364,7 +362,7 @@ function isMissing(status) {
 function recordsIn(native, { recordSize, nullsSize }, count) {
   const memory = new Memory(native, count * (recordSize + nullsSize));
   const nulls = memory.address + count * recordSize;
-  memory.struct = Memory.ofStruct(native, 'diamond_records', { records: memory.address, nulls });
+  memory.struct = Memory.ofStruct(native, 'diamond_records', { records: memory, nulls });
   memory.count = count;
   return memory;
 }
@@ -376,7 +374,7 @@ function packedIn(native, { table, recordSize }, records) {
       `number of packed records of ${recordSize}.`);
   }
   const memory = Memory.ofBytes(native, records);
-  memory.struct = Memory.ofStruct(native, 'diamond_records', { records: memory.address });
+  memory.struct = Memory.ofStruct(native, 'diamond_records', { records: memory });
   memory.count = records.length / recordSize;
   return memory;
 }

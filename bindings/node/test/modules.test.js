@@ -111,7 +111,7 @@ test('a method that returns a promise is a failure by name', () => {
   }
   const { db, people } = openPeople({ store: new Late(folder()) }, '');
   const id = people.saveSync({});
-  assert.throws(() => people.fetch(id), failing('MODULE', /Late\.fetch returned a promise/));
+  assert.throws(() => people.fetch(id), failing('MODULE', /map store\.fetch returned a promise/));
   db.closeSync();
 });
 

@@ -6,7 +6,7 @@ const { test } = require('node:test');
 const { openPeople, failing } = require('./support.js');
 
 function withPeople(count) {
-  const all = openPeople();
+  const all = openPeople({ durability: 'os' });
   all.people.saveManySync(Array.from({ length: count }, (_, index) => ({ name: `N${index}`, age: index % 100 })));
   return all;
 }
