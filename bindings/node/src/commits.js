@@ -6,7 +6,7 @@
 'use strict';
 
 const { constants } = require('../native.js');
-const { DiamondError, Status, failure } = require('./errors.js');
+const { DiamondError } = require('./errors.js');
 
 const FOR_EVER = 0xffffffff;
 
@@ -21,22 +21,12 @@ class Commits {
 
   /** Resolves when the commit is as durable as the database promises. */
   wait(lsn) {
-    if (this.#isDurable(lsn)) return undefined;
+    // Nothing is promised, so there is nothing to wait for.
+    if (this.#session.durability === 'async') return undefined;
     return new Promise((resolve, reject) => {
       this.#waiting.push({ lsn, resolve, reject });
       if (!this.#isAsked) this.#ask();
     });
-  }
-
-  /** Only asks, for what is durable already and for a database that promises nothing. */
-  #isDurable(lsn) {
-    const { native, address, isBound } = this.#session;
-    // A module that has to persist would do it once for each.
-    if (isBound) return false;
-    const status = native.diamond_wait_durable(address, lsn, 0, 0, 0);
-    if (status === Status.TIMEOUT) return false;
-    if (status !== 0) throw failure(native, status);
-    return true;
   }
 
   async #ask() {

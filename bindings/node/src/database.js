@@ -294,7 +294,8 @@ class Opening {
     this.#place('cache', 'diamond_cache_module');
     for (const { name, module } of this.#modules) fields[name] = module.struct;
     this.#struct = Memory.ofStruct(native, 'diamond_options', fields);
-    this.session = new Session(native, helpers, String(path), this.#modules.length > 0);
+    const { durability } = options;
+    this.session = new Session(native, helpers, { name: String(path), durability, isBound: this.#modules.length > 0 });
   }
 
   /** The arguments of diamond_open. */

@@ -27,10 +27,11 @@ class Session {
   #underWay = 0;
   #whenIdle = [];
 
-  constructor(native, helpers, name, isBound) {
+  constructor(native, helpers, { name, durability, isBound }) {
     this.native = native;
     this.helpers = helpers;
     this.name = name;
+    this.durability = durability;
     /** A module of it works on this thread only, so nothing of it runs on another. */
     this.isBound = isBound;
     this.address = 0;
