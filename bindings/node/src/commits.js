@@ -53,7 +53,7 @@ class Commits {
     const values = [session.address, lsn, FOR_EVER, 0, 0];
     try {
       if (session.isBound) session.call('diamond_wait_durable', ...values);
-      else await session.helpers.ofCommits.call('diamond_wait_durable', values);
+      else await session.helpers.callForCommits('diamond_wait_durable', values);
       return undefined;
     } catch (error) {
       return error;

@@ -9,6 +9,9 @@ const { load } = require('../native.js');
 const { reportProgress } = require('./progress.js');
 
 const native = load(require(workerData.backend), workerData.library);
+Atomics.store(workerData.isLoaded, 0, 1);
+Atomics.notify(workerData.isLoaded, 0);
+parentPort.postMessage({ status: 0 });
 
 parentPort.on('message', ({ name, values, options }) => {
   const end = options && reportTo(options);

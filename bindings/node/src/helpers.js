@@ -5,7 +5,10 @@
 // Node. No C thread ever calls into the event loop, so the two cannot wait for each other. And a Worker that is
 // terminated takes its own helpers with it, once their calls have returned.
 //
-// A helper is started when it is needed, and stays; while it has nothing to do it does not keep the process alive.
+// 1. All helpers of a thread are started together, by the first open that is awaited or the first call, and stay.
+//    While they have nothing to do they do not keep the process alive.
+// 2. With some versions of Node, koffi ends the process where a thread is ended while it loads koffi. So whoever starts
+//    helpers waits until they have, and the end of the process does.
 'use strict';
 
 const path = require('node:path');
@@ -14,20 +17,36 @@ const { DiamondError } = require('./errors.js');
 const { addressOf } = require('./memory.js');
 
 /** How many long calls run at once; more wait in turn. The waiting for commits has a helper of its own. */
-const HELPERS_MAX = 4;
+const HELPERS_COUNT = 2;
+/** The end of the process waits so long at most. */
+const LOADING_MS_MAX = 2000;
+
+/** Numbers that become 1 when a helper has loaded what it needs. */
+const loading = new Set();
+process.once('exit', () => {
+  for (const isLoaded of loading) Atomics.wait(isLoaded, 0, 0, LOADING_MS_MAX);
+});
 
 class Helper {
-  #native;
-  #worker = null;
+  #worker;
   #call = null;
+  #isLoaded = new Int32Array(new SharedArrayBuffer(4));
 
-  constructor(native) {
-    this.#native = native;
+  constructor({ backend, path: library }) {
+    const file = path.join(__dirname, '..', 'backends', `${backend.name}.js`);
+    const workerData = { backend: file, library, isLoaded: this.#isLoaded };
+    loading.add(this.#isLoaded);
+    this.#worker = new Worker(path.join(__dirname, 'helper.js'), { workerData, execArgv: [], name: 'diamonddb' });
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', () => this.#end(new Error('The thread of this call was ended.')));
+    this.loaded = new Promise((resolve, reject) => { this.#call = { resolve, reject }; });
+    // Whoever calls hears of it.
+    this.loaded.catch(() => {});
+    this.#worker.on('message', (message) => this.#hear(message));
   }
 
   /** Calls a function of the library by name, with numbers and Memory. Rejects with the DiamondError of a failure. */
   call(name, values, progress) {
-    this.#worker ??= this.#start();
     this.#worker.ref();
     return new Promise((resolve, reject) => {
       // Holds the values until the call has returned.
@@ -36,61 +55,63 @@ class Helper {
     });
   }
 
-  #start() {
-    const { backend, path: library } = this.#native;
-    const workerData = { backend: path.join(__dirname, '..', 'backends', `${backend.name}.js`), library };
-    const worker = new Worker(path.join(__dirname, 'helper.js'), { workerData, execArgv: [], name: 'diamonddb' });
-    worker.on('message', (message) => this.#hear(message));
-    worker.on('error', (error) => this.#end((call) => call.reject(error)));
-    worker.on('exit', () => this.#end((call) => call.reject(new Error('The thread of this call was ended.'))));
-    return worker;
-  }
-
   #hear({ status, message, progress }) {
     if (progress !== undefined) return this.#call.progress.tell(...progress);
     const call = this.#call;
     this.#call = null;
+    loading.delete(this.#isLoaded);
     this.#worker.unref();
     if (status === 0) call.resolve();
     else call.reject(new DiamondError(status, message));
   }
 
-  #end(tell) {
-    const call = this.#call;
-    this.#call = this.#worker = null;
-    if (call !== null) tell(call);
+  #end(error) {
+    loading.delete(this.#isLoaded);
+    this.#call?.reject(error);
+    this.#call = null;
   }
 }
 
 /** The helpers of one thread, for one library. */
 class Helpers {
   #native;
-  #count = 0;
+  #ofCommits = null;
   #idle = [];
   #waiting = [];
+  #started = null;
 
   constructor(native) {
     this.#native = native;
-    /** For the waiting for commits, and nothing else. */
-    this.ofCommits = new Helper(native);
+  }
+
+  /** Resolves when they are there. */
+  start() {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  async #start() {
+    this.#ofCommits = new Helper(this.#native);
+    this.#idle = Array.from({ length: HELPERS_COUNT }, () => new Helper(this.#native));
+    await Promise.all([this.#ofCommits, ...this.#idle].map(({ loaded }) => loaded));
+  }
+
+  /** Helper.call, for the waiting for commits and nothing else; one at a time. */
+  async callForCommits(name, values) {
+    await this.start();
+    await this.#ofCommits.call(name, values);
   }
 
   /** Helper.call on whichever is free first. */
   async call(name, values, progress) {
-    const helper = this.#claim() ?? await new Promise((resolve) => this.#waiting.push(resolve));
+    await this.start();
+    const helper = this.#idle.pop() ?? await new Promise((resolve) => this.#waiting.push(resolve));
     try {
       await helper.call(name, values, progress);
     } finally {
       if (this.#waiting.length > 0) this.#waiting.shift()(helper);
       else this.#idle.push(helper);
     }
-  }
-
-  #claim() {
-    if (this.#idle.length > 0) return this.#idle.pop();
-    if (this.#count === HELPERS_MAX) return undefined;
-    this.#count += 1;
-    return new Helper(this.#native);
   }
 }
 
