@@ -109,7 +109,20 @@ function decoderOf(fields, int64) {
     return `${keyOf(field.name)}: ${field.required ? value : `${isNull} ? null : ${value}`},`;
   });
   const body = `return function decode(view, bytes, at, nulls) { return {\n${lines.join('\n')}\n}; };`;
-  return new Function('text', 'copy', 'int64', 'uint64', body)(text, copy, toInt64, toUint64);
+  return compiled(body);
+}
+
+/** Decoders by their text, so that a table which is opened again and again is compiled once. */
+const decoders = new Map();
+const DECODERS_MAX = 1000;
+
+function compiled(body) {
+  if (decoders.size === DECODERS_MAX) decoders.clear();
+  if (!decoders.has(body)) {
+    const decoder = new Function('text', 'copy', 'int64', 'uint64', body)(text, copy, toInt64, toUint64);
+    decoders.set(body, decoder);
+  }
+  return decoders.get(body);
 }
 
 /** A key of an object literal; this one name would set the prototype. */
