@@ -1,6 +1,7 @@
 // What a call costs from Node, beside lmdb and better-sqlite3 doing the same work in the same run.
 //
-//   node bench.js [folder]      the folder is for the databases, and should be on a disk
+//   node bench.js [folder]                the folder is for the databases, and should be on a disk
+//   DIAMOND_BACKEND=ffi-napi node bench.js   the same by ffi-napi, alone; its callbacks, many milliseconds, left out
 //
 // The peers are used where they can be required: npm install --no-save lmdb better-sqlite3. All have the same records
 // of 96 bytes under integer keys, in memory once they were read; every read is compared with what was saved.
@@ -65,7 +66,7 @@ function required(name) {
 
 async function diamond(backend, results) {
   // Calls of ffi-napi become slower and slower while the event loop does not turn.
-  const scale = backend === 'koffi' ? 1 : 100;
+  const scale = backend === 'koffi' ? 1 : 500;
   const reads = order.slice(0, COUNT / scale);
   const db = diamonddb.openSync(path.join(top, backend), { durability: 'async', backend });
   const table = db.makeTableSync('records', SCHEMA);
@@ -94,20 +95,21 @@ async function diamond(backend, results) {
     for (let times = 0; times < 20; times++) table.saveManySync(many);
   });
   db.closeSync();
-  results.callback = await callbacks(backend, scale);
-  if (backend === 'koffi') await durable(results);
+  if (backend !== 'koffi') return;
+  results.callback = await callbacks();
+  await durable(results);
 }
 
 /** A fetch over a cache that has nothing to do, less one without. */
-async function callbacks(backend, scale) {
+async function callbacks() {
   class Empty {
     store() {}
     fetch() {}
     clear() {}
   }
-  const count = 20_000 / scale;
+  const count = 20_000;
   const fetches = async (options) => {
-    const db = diamonddb.openSync('callbacks', { inMemory: true, backend, ...options });
+    const db = diamonddb.openSync('callbacks', { inMemory: true, ...options });
     const table = db.makeTableSync('records', SCHEMA);
     table.saveSync(recordOf(0));
     const time = await measure(count, () => { for (let times = 0; times < count; times++) table.has(0); });
@@ -246,12 +248,14 @@ function print(columns) {
 }
 
 async function main() {
-  const columns = { diamonddb: {}, 'diamonddb by ffi-napi': {}, lmdb: {}, 'better-sqlite3': {} };
+  const backend = process.env.DIAMOND_BACKEND || 'koffi';
+  const columns = { [`diamonddb by ${backend}`]: {}, lmdb: {}, 'better-sqlite3': {} };
   try {
-    await diamond('koffi', columns.diamonddb);
-    if (required('ffi-napi')) await diamond('ffi-napi', columns['diamonddb by ffi-napi']);
-    await lmdb(columns.lmdb);
-    await sqlite(columns['better-sqlite3']);
+    await diamond(backend, columns[`diamonddb by ${backend}`]);
+    if (backend === 'koffi') {
+      await lmdb(columns.lmdb);
+      await sqlite(columns['better-sqlite3']);
+    }
     print(columns);
   } finally {
     fs.rmSync(top, { recursive: true, force: true });
