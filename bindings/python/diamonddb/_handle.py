@@ -62,7 +62,8 @@ class Gate:
         finally:
             with self._changed:
                 self._inside -= 1
-                self._changed.notify_all()
+                if self.is_shut:
+                    self._changed.notify_all()
 
     def shut(self) -> bool:
         """Shuts it and waits until everybody has left. False if it was shut before."""

@@ -29,77 +29,78 @@ class Waiting(NamedTuple):
 
 
 class Waiter:
-    """Waits for commits on behalf of event loops: on a thread of its own, or on the loop's if the database asks so."""
+    """Waits for commits on behalf of event loops: on a thread of its own, or on the loop's if the database asks so.
+
+    What is committed in one turn of a loop is handed over at its end, so that it is waited for together.
+    """
 
     def __init__(self, pointer: c_void_p, gate: Gate, *, is_bound: bool) -> None:
         self.is_bound = is_bound
         self._pointer = pointer
         self._gate = gate
-        self._queue: "SimpleQueue[Optional[Waiting]]" = SimpleQueue()
-        self._bound: List[Waiting] = []
+        self._turns: Dict[asyncio.AbstractEventLoop, List[Waiting]] = {}
+        self._queue: "SimpleQueue[Optional[List[Waiting]]]" = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: Optional[threading.Thread] = None
 
     async def wait(self, lsn: int) -> None:
         """Until the commit is as durable as the database promises. Raises why it will not become so."""
-        # Inside the gate, since whoever closes it then waits for all that is in the queue.
         with self._gate.passed():
-            status, error = self._ask(lsn, 0)
-            if error is not None:
-                raise error
-            if status == native.DIAMOND_STATUS_OK:
-                return
-            loop = asyncio.get_running_loop()
-            waiting = Waiting(lsn, loop, loop.create_future())
-            if self.is_bound:
-                self._wait_later_here(waiting)
-            else:
-                self._wait_elsewhere(waiting)
-        await waiting.future
+            future = self.register(lsn)
+        await future
+
+    def register(self, lsn: int) -> "asyncio.Future[None]":
+        """What to await for the commit. Called inside the gate: whoever shuts it then serves all who are registered."""
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(lsn, loop, loop.create_future())
+        turn = self._turns.get(loop)
+        if turn is None:
+            self._turns[loop] = [waiting]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            turn.append(waiting)
+        return waiting.future
 
     def stop(self) -> None:
-        """Ends the thread, once it has waited for all that was asked for."""
-        self._wait_here()
+        """Ends the thread, once it has waited for all who are registered."""
+        for loop in list(self._turns):
+            self._hand_over(loop)
         if self._thread is not None:
             self._queue.put(None)
             if self._thread is not threading.current_thread():
                 self._thread.join()
 
-    def _wait_elsewhere(self, waiting: Waiting) -> None:
-        self._queue.put(waiting)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="diamonddb-waiter", daemon=True)
-                    self._thread.start()
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        turn = self._turns.pop(loop, None)
+        if turn is None:
+            return
+        if self.is_bound:
+            self._wait_for(turn)
+            return
+        self._queue.put(turn)
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="diamonddb-waiter", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         goes_on = True
         while goes_on:
-            group = [self._queue.get()]
+            turns = [self._queue.get()]
             try:
                 while True:
-                    group.append(self._queue.get_nowait())
+                    turns.append(self._queue.get_nowait())
             except Empty:
                 pass
-            goes_on = None not in group
-            self._wait_for([waiting for waiting in group if waiting is not None])
-
-    def _wait_later_here(self, waiting: Waiting) -> None:
-        """After all that is ready on this loop has run, since those commits can share the wait."""
-        self._bound.append(waiting)
-        if len(self._bound) == 1:
-            waiting.loop.call_soon(self._wait_here)
-
-    def _wait_here(self) -> None:
-        group, self._bound = self._bound, []
-        self._wait_for(group)
+            goes_on = None not in turns
+            self._wait_for([waiting for turn in turns if turn is not None for waiting in turn])
 
     def _wait_for(self, group: List[Waiting]) -> None:
         if not group:
             return
-        status, error = self._ask(max(waiting.lsn for waiting in group), FOREVER)
-        outcomes = {waiting.lsn: self._ask(waiting.lsn, 0)[1] if status else None for waiting in group}
+        error = self._outcome(max(waiting.lsn for waiting in group))
+        # The highest cannot become durable; of each before it one must ask.
+        outcomes = {waiting.lsn: self._outcome(waiting.lsn) if error else None for waiting in group}
         loops: Dict[asyncio.AbstractEventLoop, List[Waiting]] = {}
         for waiting in group:
             loops.setdefault(waiting.loop, []).append(waiting)
@@ -109,13 +110,11 @@ class Waiter:
             except RuntimeError:
                 pass  # The loop was closed, and nobody awaits there any more.
 
-    def _ask(self, lsn: int, timeout_ms: int) -> "tuple[int, Optional[DiamondError]]":
-        """The status, and its exception if it is neither OK nor for lack of time."""
+    def _outcome(self, lsn: int) -> Optional[DiamondError]:
+        """Waits for the commit; the exception where that did not end well."""
         text = create_string_buffer(ERROR_SIZE)
-        status = native.diamond_wait_durable(self._pointer, lsn, timeout_ms, text, ERROR_SIZE)
-        if status in (native.DIAMOND_STATUS_OK, native.DIAMOND_STATUS_TIMEOUT):
-            return status, None
-        return status, failure(status, text.value.decode("utf-8", "replace"))
+        status = native.diamond_wait_durable(self._pointer, lsn, FOREVER, text, ERROR_SIZE)
+        return failure(status, text.value.decode("utf-8", "replace")) if status else None
 
 
 def _settle(members: List[Waiting], outcomes: "Dict[int, Optional[DiamondError]]") -> None:

@@ -12,7 +12,7 @@ from ._memory import address_of
 from .errors import ClosedError, check
 
 if TYPE_CHECKING:
-    from .database import Database
+    from ._waiter import Waiter
     from .table import Record, Table
 
 
@@ -22,10 +22,11 @@ class Batch:
     Nothing is written, and no id given, before the commit. One thread at a time. A verb that raises adds nothing.
     """
 
-    def __init__(self, database: "Database", pointer: c_void_p) -> None:
+    def __init__(self, waiter: "Waiter", pointer: c_void_p, kept: object = None) -> None:
         batch = c_void_p()
         check(native.diamond_batch_open(pointer, byref(batch)))
-        self._database = database
+        self._waiter = waiter
+        self._kept = kept
         self._handle: Optional[Handle] = Handle(batch, native.diamond_batch_close)
         self._save_count = 0
         self.ids: List[int] = []
@@ -72,7 +73,7 @@ class Batch:
     async def acommit(self) -> List[int]:
         """commit, awaited; gives the ids of the saves."""
         self.ids, lsn = self._commit(native.DIAMOND_COMMIT_NO_WAIT)
-        await self._database._durable(lsn)
+        await self._waiter.wait(lsn)
         return self.ids
 
     def _commit(self, flags: int) -> Tuple[List[int], int]:

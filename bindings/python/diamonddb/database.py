@@ -160,7 +160,7 @@ class Database:
     def batch(self) -> Batch:
         """An empty batch of writes that are committed together."""
         with self._gate.passed():
-            return Batch(self, self._pointer)
+            return Batch(self._waiter, self._pointer, kept=self)
 
     def snapshot(self) -> Snapshot:
         """All tables as they are now."""
@@ -275,17 +275,16 @@ class Database:
         try:
             return self._batches.pop()
         except IndexError:
-            return self.batch()
+            with self._gate.passed():
+                return Batch(self._waiter, self._pointer)
 
     async def _commit_durably(self, batch: Batch) -> List[int]:
         with self._gate.passed():
             ids, lsn = batch._commit(native.DIAMOND_COMMIT_NO_WAIT)
+            future = self._waiter.register(lsn)
         self._batches.append(batch)
-        await self._durable(lsn)
+        await future
         return ids
-
-    async def _durable(self, lsn: int) -> None:
-        await self._waiter.wait(lsn)
 
     # Life
 

@@ -231,6 +231,14 @@ def _tell(reply: Reply, error: BaseException) -> int:
     return native.DIAMOND_MODULE_AMBIGUOUS if isinstance(error, CommitUnknownError) else 0
 
 
+def _tell_of_one(module: Store, error: BaseException, count: int) -> int:
+    """What an item says of a failure; one that is alone is the failure of the call, since items have no text."""
+    if count == 1:
+        raise error
+    raised.exception, raised.text = error, _name(module).decode()
+    return native.DIAMOND_MODULE_AMBIGUOUS if isinstance(error, CommitUnknownError) else 0
+
+
 def _answered(status: int) -> None:
     """The library refuses an answer: its sentence becomes the failure."""
     if status:
@@ -262,7 +270,7 @@ def _store(store: Store, changes: Any, count: int, items: Any, reply: Reply) -> 
         raise ValueError(f"store was given {count} changes and gave {len(outcomes)} outcomes")
     for index, outcome in enumerate(outcomes):
         if outcome is not None:
-            items[index] = _tell(reply, outcome)
+            items[index] = _tell_of_one(store, outcome, count)
 
 
 def _fetch(store: Store, table: int, ids: Any, count: int, items: Any, reply: Reply) -> None:
@@ -271,7 +279,7 @@ def _fetch(store: Store, table: int, ids: Any, count: int, items: Any, reply: Re
         raise ValueError(f"fetch was given {count} ids and gave {len(answers)} answers")
     for index, answer in enumerate(answers):
         if isinstance(answer, BaseException):
-            items[index] = _tell(reply, answer)
+            items[index] = _tell_of_one(store, answer, count)
         elif answer is not None:
             _reply_record(reply, index, answer)
 

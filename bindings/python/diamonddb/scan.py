@@ -33,7 +33,8 @@ class Scan(Generic[T]):
             raise InvalidError(f"The end of a scan is an id from 0 to 2**64 - 1, not {end}.")
         self._form = form
         self._cursor: Optional[Handle] = None
-        self._records = self._walk()
+        self._chunk: Optional[Chunk] = None
+        self._ready: Iterator[Tuple[int, Tuple[Any, ...]]] = iter(())
         self._is_open = True
         if end is not None and end <= first:
             return  # Nothing lies between; to the library an end of 0 means "all".
@@ -49,22 +50,25 @@ class Scan(Generic[T]):
         return self
 
     def __next__(self) -> Tuple[int, T]:
-        return next(self._records)
-
-    def _walk(self) -> Iterator[Tuple[int, T]]:
-        for id, values in self.tuples():
-            yield id, self._form.record(values)
+        # No generator of its own methods: that would keep a scan that is left early until the garbage is collected.
+        while True:
+            for id, values in self._ready:
+                return id, self._form.record(values)
+            if self._chunk is None:
+                self._chunk = self._make_chunk()
+            if not self._chunk.fill(self._open()):
+                raise StopIteration
+            self._ready = self._chunk.tuples(self._form)
 
     def tuples(self) -> Iterator[Tuple[int, Tuple[Any, ...]]]:
         """Each id with its record's values, None where null."""
-        chunk = self._chunk()
+        chunk = self._make_chunk()
         while chunk.fill(self._open()):
-            values = self._form.codec.unpack_many(chunk.filled_records(), chunk.filled_nulls())
-            yield from zip(chunk.ids[:chunk.count], values)
+            yield from chunk.tuples(self._form)
 
     def packed(self) -> Iterator[Tuple[int, bytes]]:
         """Each id with its packed record."""
-        chunk, size = self._chunk(), self._form.codec.layout.record_size
+        chunk, size = self._make_chunk(), self._form.codec.layout.record_size
         while chunk.fill(self._open()):
             records = bytes(chunk.filled_records())
             yield from ((id, records[at * size:at * size + size]) for at, id in enumerate(chunk.ids[:chunk.count]))
@@ -106,7 +110,7 @@ class Scan(Generic[T]):
             raise ClosedError(f"The scan of table {self._form.table} was closed, or another has taken it over.")
         return self._cursor
 
-    def _chunk(self) -> "Chunk":
+    def _make_chunk(self) -> "Chunk":
         layout = self._form.codec.layout
         count = max(1, min(BATCH_COUNT, BATCH_BYTES // layout.record_size))
         return Chunk(layout.record_size, layout.nulls_size, count)
@@ -144,6 +148,10 @@ class Chunk:
             raise failure(status)
         self.count = count.value
         return self.count
+
+    def tuples(self, form: Form[Any]) -> Iterator[Tuple[int, Tuple[Any, ...]]]:
+        """The ids and values that came last."""
+        return zip(self.ids[:self.count], form.codec.unpack_many(self.filled_records(), self.filled_nulls()))
 
     def filled_records(self) -> memoryview:
         """The packed records that came last."""

@@ -27,9 +27,11 @@ class SqliteStore(diamonddb.Store):
         self.file = sqlite3.connect(self.path, isolation_level=None)
         self.file.executescript("""
             PRAGMA synchronous = FULL;
+            PRAGMA foreign_keys = ON;
             CREATE TABLE IF NOT EXISTS meta (only INTEGER PRIMARY KEY, tables TEXT);
+            CREATE TABLE IF NOT EXISTS tables (number INTEGER PRIMARY KEY);
             CREATE TABLE IF NOT EXISTS records (
-                number INTEGER, id TEXT, version TEXT, seal TEXT, record BLOB, nulls BLOB, PRIMARY KEY (number, id)
+                number INTEGER REFERENCES tables, id TEXT, version TEXT, seal TEXT, record BLOB, nulls BLOB, PRIMARY KEY (number, id)
             ) WITHOUT ROWID;
             BEGIN;
         """)
@@ -38,6 +40,7 @@ class SqliteStore(diamonddb.Store):
         return Stored(meta and meta[0], [(number, int(id), int(version)) for number, id, version in told])
 
     def make_table(self, table: int, meta: str) -> None:
+        self.file.execute("INSERT OR IGNORE INTO tables VALUES (?)", (table,))
         self.file.execute("DELETE FROM records WHERE number = ?", (table,))
 
     def update_meta(self, tables: str) -> None:

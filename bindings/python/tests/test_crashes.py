@@ -312,7 +312,7 @@ def test_a_module_that_uses_its_database_from_a_thread_is_refused_and_no_dead_lo
             def fetch(self, table, ids):
                 def elsewhere():
                     try:
-                        people[0]
+                        people.save({"name": "Bob"})
                     except diamonddb.DiamondError as error:
                         self.seen = error
                 thread = threading.Thread(target=elsewhere)
@@ -368,7 +368,9 @@ def test_what_destroy_raises_crashes_nothing(child):
 
 def test_opening_and_closing_many_times_leaves_nothing_behind(child):
     run(child, """
-        import resource
+        def resident():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * 4096
         def cycle():
             with diamonddb.open("db", durability="async") as db:
                 people = db.table("people", PEOPLE)
@@ -380,7 +382,7 @@ def test_opening_and_closing_many_times_leaves_nothing_behind(child):
         for _ in range(500): cycle()
         assert len(os.listdir("/proc/self/fd")) == descriptors
         assert resident() - before < 8 << 20, (before, resident())
-    """.replace("resident()", 'int(open("/proc/self/statm").read().split()[1]) * 4096'))
+    """)
 
 
 def test_an_interrupt_while_waiting_comes_out_and_all_goes_on(child):

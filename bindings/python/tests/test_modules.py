@@ -54,6 +54,9 @@ class DictStore(diamonddb.Store):
     def store(self, changes):
         self._called("store")
         for change in changes:
+            if change.table not in self.place.tables:
+                raise LookupError(f"there is no table {change.table}")
+        for change in changes:
             self._keep(change)
 
     def _keep(self, change: Change):
@@ -168,9 +171,10 @@ def test_a_cache_in_python_answers_for_the_store(store):
     cache = DictCache()
     with diamonddb.open("", store=store, cache=cache) as db:
         people = db.table("people", PEOPLE)
-        id = people.save({"name": "Abby"})
+        people[people.save({"name": "Abby"})]  # A cache is cleared, and then used, from the first fetch on.
+        id = people.save({"name": "Bob"})
         store.calls.clear()
-        assert people[id]["name"] == "Abby"
+        assert people[id]["name"] == "Bob"
         assert (cache.hits, store.calls) == (1, [])
 
 
@@ -227,6 +231,19 @@ def test_an_answer_that_is_none_is_an_error_and_no_crash(foreign, store, monkeyp
     monkeypatch.setattr(store, "fetch", lambda table, ids: answer)
     with pytest.raises(diamonddb.DiamondError):
         people[id]
+
+
+def test_one_of_many_that_fails_is_the_cause(foreign, store, monkeypatch):
+    people = foreign.table("people", PEOPLE)
+    ids = people.save_many([{"name": "Abby"}, {"name": "Bob"}])
+    bad_sector = OSError("a bad sector")
+    monkeypatch.setattr(store, "fetch", lambda table, ids: [None] * (len(ids) - 1) + [bad_sector])
+    with pytest.raises(diamonddb.DiamondError) as failure:
+        people.fetch_many(reversed(ids))
+    monkeypatch.setattr(store, "fetch", lambda table, ids: [bad_sector] * len(ids))
+    with pytest.raises(diamonddb.ModuleError) as failure:
+        people.fetch_many(ids)
+    assert failure.value.__cause__ is bad_sector
 
 
 def test_what_comes_back_changed_is_corrupt(foreign, store, monkeypatch):

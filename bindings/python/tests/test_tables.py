@@ -64,7 +64,7 @@ def test_what_is_no_id_is_in_no_table(people):
 @pytest.mark.parametrize("id", [-1, 2**64, 7])
 def test_an_id_that_was_never_given_is_out_of_range(people, id):
     for verb in (people.fetch, people.fetch_bytes, people.fetch_tuple, people.delete, people.__getitem__):
-        with pytest.raises(diamonddb.OutOfRangeError, match=f"people.*{id}"):
+        with pytest.raises(diamonddb.OutOfRangeError, match=f"(?s)(?=.*people).*{id}"):
             verb(id)
     with pytest.raises(KeyError, match="people"):
         people[id] = {"name": "Abby"}
