@@ -4,20 +4,22 @@ Using a handle during or after its own close is undefined in C. Here it cannot h
 
 1. A `Handle` is closed when the last object that refers to it is gone. A call that is under way refers to it, and so
    does a view of memory that it stands for. To close a table is therefore only to let go of its handle.
-2. A `Gate` counts the calls under way on a database. Its close has an answer that must be heard, so it waits for them.
+2. A `Gate` knows the calls under way on a database. Its close has an answer that must be heard, so it waits for them.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
-from contextlib import contextmanager
 from ctypes import byref, c_size_t, c_void_p, string_at
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Optional, TypeVar
 
 from . import _native as native
 from .errors import ClosedError, check, failure
+
+T = TypeVar("T")
 
 
 class Handle:
@@ -37,66 +39,76 @@ class Handle:
 
 
 class Gate:
-    """Lets calls in until it is shut, and knows when the last has left."""
+    """The pointer of a database. Lends it to calls until it is shut, and then waits until they have returned.
 
-    def __init__(self, what: str) -> None:
+    A KeyboardInterrupt may come between any two steps: whatever is entered below is left in a `finally` of one frame.
+    """
+
+    def __init__(self, pointer: c_void_p, what: str) -> None:
         self.what = what
-        self.is_shut = False
-        self._renew()
+        self._pointers = [pointer]  # Taken out of here once, whoever shuts it.
+        self._inside: Dict[object, int] = {}  # A token of each call, with its thread.
         _gates.add(self)
 
-    def _renew(self) -> None:
-        """In a fork none of the threads is there that were inside, and one may have held the lock."""
-        self._changed = threading.Condition()
-        self._inside = 0
+    @property
+    def is_shut(self) -> bool:
+        """Whether calls are refused."""
+        return not self._pointers
 
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Around a call. ClosedError once the gate is shut."""
-        with self._changed:
-            if self.is_shut:
-                raise ClosedError(f"The {self.what} was closed.")
-            self._inside += 1
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls the function with the pointer and the arguments. ClosedError once the gate is shut."""
+        token = object()
         try:
-            yield
+            self._inside[token] = threading.get_ident()
+            try:
+                pointer = self._pointers[0]
+            except IndexError:
+                raise ClosedError(f"The {self.what} was closed.") from None
+            return function(pointer, *arguments)
         finally:
-            with self._changed:
-                self._inside -= 1
-                if self.is_shut:
-                    self._changed.notify_all()
+            self._inside.pop(token, None)
 
-    def shut(self) -> bool:
-        """Shuts it and waits until everybody has left. False if it was shut before."""
-        with self._changed:
-            if self.is_shut:
-                return False
-            self.is_shut = True
-            while self._inside:
-                self._changed.wait()
-        return True
+    def shut(self) -> Optional[c_void_p]:
+        """Refuses calls from now on, and gives the pointer when all have left. None if somebody else has shut it.
 
-    def reopen(self) -> None:
-        """What stood behind the gate could not be closed."""
-        with self._changed:
-            self.is_shut = False
+        Calls of this thread do not count: a signal handler interrupts them when they have returned.
+        """
+        try:
+            pointer = self._pointers.pop()
+        except IndexError:
+            return None
+        try:
+            while any(thread != threading.get_ident() for thread in list(self._inside.values())):
+                time.sleep(0.0005)
+        except BaseException:
+            self.reopen(pointer)
+            raise
+        return pointer
+
+    def reopen(self, pointer: c_void_p) -> None:
+        """What the pointer stands for was not closed."""
+        self._pointers.append(pointer)
+
+    def forget_other_threads(self) -> None:
+        """In a fork of the process none of them is there."""
+        self._inside.clear()
 
 
 _gates: "weakref.WeakSet[Gate]" = weakref.WeakSet()
 
 
-def _renew_gates() -> None:
+def _in_fork() -> None:
     for gate in list(_gates):
-        gate._renew()
+        gate.forget_other_threads()
 
 
-os.register_at_fork(after_in_child=_renew_gates)
+os.register_at_fork(after_in_child=_in_fork)
 
 
-def text_of(function: Callable[..., int], *arguments: Any) -> str:
-    """The text that a function of the library gives for these arguments."""
+def text_of(function: Callable[..., int], pointer: c_void_p) -> str:
+    """The text that a function of the library gives for a handle."""
     text, size = c_void_p(), c_size_t()
-    status = function(*arguments, byref(text), byref(size))
-    check(status)
+    check(function(pointer, byref(text), byref(size)))
     return taken(text, size)
 
 

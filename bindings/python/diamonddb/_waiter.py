@@ -45,9 +45,7 @@ class Waiter:
 
     async def wait(self, lsn: int) -> None:
         """Until the commit is as durable as the database promises. Raises why it will not become so."""
-        with self._gate.passed():
-            future = self.register(lsn)
-        await future
+        await self._gate.call(lambda _: self.register(lsn))
 
     def register(self, lsn: int) -> "asyncio.Future[None]":
         """What to await for the commit. Called inside the gate: whoever shuts it then serves all who are registered."""

@@ -7,7 +7,7 @@ from ctypes import byref, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 from . import _native as native
-from ._handle import Handle
+from ._handle import Gate, Handle
 from ._memory import address_of
 from .errors import ClosedError, check
 
@@ -22,9 +22,9 @@ class Batch:
     Nothing is written, and no id given, before the commit. One thread at a time. A verb that raises adds nothing.
     """
 
-    def __init__(self, waiter: "Waiter", pointer: c_void_p, kept: object = None) -> None:
+    def __init__(self, gate: Gate, waiter: "Waiter", kept: object = None) -> None:
         batch = c_void_p()
-        check(native.diamond_batch_open(pointer, byref(batch)))
+        check(gate.call(native.diamond_batch_open, byref(batch)))
         self._waiter = waiter
         self._kept = kept
         self._handle: Optional[Handle] = Handle(batch, native.diamond_batch_close)

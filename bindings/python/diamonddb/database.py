@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from ctypes import byref, c_int32, c_size_t, c_void_p, pointer, sizeof
-from typing import Any, Callable, Dict, List, Optional, Type, TypeVar, Union, overload
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar, Union, overload
 
 from . import _native as native
 from ._handle import Gate, Handle, taken, text_of
@@ -106,8 +106,7 @@ class Database:
 
     def __init__(self, pointer: c_void_p, path: str, *, is_bound: bool) -> None:
         self.path = path
-        self._pointer = pointer
-        self._gate = Gate(f"database {path}" if path else "database")
+        self._gate = Gate(pointer, f"database {path}" if path else "database")
         self._waiter = Waiter(pointer, self._gate, is_bound=is_bound)
         self._batches: List[Batch] = []
         self._process = os.getpid()
@@ -128,44 +127,38 @@ class Database:
         dataclass for a table made otherwise comes by `table(name).typed(kind)`.
         """
         text, table = name.encode(), c_void_p()
-        with self._gate.passed():
-            if schema is None:
-                check(native.diamond_table_open(self._pointer, text, len(text), byref(table)))
-            else:
-                shape = schema_text(schema)
-                check(native.diamond_table_make(self._pointer, text, len(text), shape, len(shape), byref(table)))
+        if schema is None:
+            self._call(native.diamond_table_open, text, len(text), byref(table))
+        else:
+            shape = schema_text(schema)
+            self._call(native.diamond_table_make, text, len(text), shape, len(shape), byref(table))
         kind = schema if isinstance(schema, type) else None
         return Table(self, Handle(table, native.diamond_table_close), kind)
 
     def tables(self) -> List[Dict[str, Any]]:
         """All tables by name: of each "name", "next_id", "count", "record_size" and "slot_size", sizes in bytes."""
-        with self._gate.passed():
-            listed: List[Dict[str, Any]] = json.loads(text_of(native.diamond_table_list, self._pointer))
+        listed: List[Dict[str, Any]] = json.loads(self._text(native.diamond_table_list))
         return listed
 
     def drop_table(self, name: str) -> None:
         """Deletes the table with all its records. NotFoundError: there is none by that name."""
         text = name.encode()
-        with self._gate.passed():
-            check(native.diamond_table_drop(self._pointer, text, len(text)))
+        self._call(native.diamond_table_drop, text, len(text))
 
     def rename_table(self, name: str, new_name: str) -> None:
         """Gives the table another name. ConflictError: it is taken. NotFoundError: there is none by the old one."""
         text, new_text = name.encode(), new_name.encode()
-        with self._gate.passed():
-            check(native.diamond_table_rename(self._pointer, text, len(text), new_text, len(new_text)))
+        self._call(native.diamond_table_rename, text, len(text), new_text, len(new_text))
 
     # All tables at once
 
     def batch(self) -> Batch:
         """An empty batch of writes that are committed together."""
-        with self._gate.passed():
-            return Batch(self._waiter, self._pointer, kept=self)
+        return Batch(self._gate, self._waiter, kept=self)
 
     def snapshot(self) -> Snapshot:
         """All tables as they are now."""
-        with self._gate.passed():
-            return Snapshot(self, self._pointer)
+        return Snapshot(self)
 
     # Upkeep
 
@@ -198,9 +191,8 @@ class Database:
         CorruptError: there are findings; they are in its `report`.
         """
         text, size = c_void_p(), c_size_t()
-        with self._gate.passed():
-            status = native.diamond_verify(self._pointer, byref(text), byref(size))
-            error = failure(status) if status else None
+        status = self._gate.call(native.diamond_verify, byref(text), byref(size))
+        error = failure(status) if status else None
         report: Optional[Dict[str, Any]] = json.loads(taken(text, size)) if text.value else None
         if error is not None:
             if report is not None:
@@ -231,16 +223,14 @@ class Database:
         options = native.diamond_backup_options(
             struct_size=sizeof(native.diamond_backup_options), progress=callback
         )
-        with self._gate.passed():
-            status = native.diamond_backup(self._pointer, place, len(place), byref(options))
+        status = self._gate.call(native.diamond_backup, place, len(place), byref(options))
         if interrupted:
             raise interrupted[0]
         check(status)
 
     def stats(self) -> Dict[str, Any]:
         """What the database has done and holds. The keys may grow with versions."""
-        with self._gate.passed():
-            stats: Dict[str, Any] = json.loads(text_of(native.diamond_stats, self._pointer))
+        stats: Dict[str, Any] = json.loads(self._text(native.diamond_stats))
         return stats
 
     # Awaited
@@ -275,13 +265,14 @@ class Database:
         try:
             return self._batches.pop()
         except IndexError:
-            with self._gate.passed():
-                return Batch(self._waiter, self._pointer)
+            return Batch(self._gate, self._waiter)
 
     async def _commit_durably(self, batch: Batch) -> List[int]:
-        with self._gate.passed():
+        def commit(_: object) -> "Tuple[List[int], asyncio.Future[None]]":
             ids, lsn = batch._commit(native.DIAMOND_COMMIT_NO_WAIT)
-            future = self._waiter.register(lsn)
+            return ids, self._waiter.register(lsn)
+
+        ids, future = self._gate.call(commit)
         self._batches.append(batch)
         await future
         return ids
@@ -294,12 +285,13 @@ class Database:
         Its tables, batches, scans and snapshots are ClosedError from now on; pins go on. A second close does nothing.
         WrongThreadError: a module works only on the thread that opened it. It stays open, to be closed there.
         """
-        if not self._gate.shut():
+        pointer = self._gate.shut()
+        if pointer is None:
             return
         self._waiter.stop()
-        status = native.diamond_close(self._pointer)
+        status = native.diamond_close(pointer)
         if status == native.DIAMOND_STATUS_WRONG_THREAD:
-            self._gate.reopen()
+            self._gate.reopen(pointer)
         check(status)
         self._batches.clear()
 
@@ -319,8 +311,10 @@ class Database:
         return f"<diamonddb.Database {self.path!r}{', closed' if self._gate.is_shut else ''}>"
 
     def _call(self, function: Callable[..., int], *arguments: Any) -> None:
-        with self._gate.passed():
-            check(function(self._pointer, *arguments))
+        check(self._gate.call(function, *arguments))
+
+    def _text(self, function: Callable[..., int]) -> str:
+        return self._gate.call(lambda pointer: text_of(function, pointer))
 
 
 async def _elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:

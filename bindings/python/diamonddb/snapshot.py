@@ -19,9 +19,9 @@ T = TypeVar("T")
 class Snapshot:
     """All tables as they were when it was opened, for every verb that reads; those that write are UnsupportedError."""
 
-    def __init__(self, database: "Database", pointer: c_void_p) -> None:
+    def __init__(self, database: "Database") -> None:
         snapshot = c_void_p()
-        check(native.diamond_snapshot_open(pointer, byref(snapshot)))
+        check(database._gate.call(native.diamond_snapshot_open, byref(snapshot)))
         self._database = database
         self._handle: Optional[Handle] = Handle(snapshot, native.diamond_snapshot_close)
 
