@@ -34,13 +34,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy
-import pyarrow
+# What is installed is measured, and not the source beside this file.
+sys.path.remove(str(Path(__file__).resolve().parent))
 
-import diamonddb
+import numpy  # noqa: E402
+import pyarrow  # noqa: E402
+
+import diamonddb  # noqa: E402
 
 try:
-    import lmdb
+    import lmdb  # noqa: E402
 except ImportError:
     lmdb = None
 

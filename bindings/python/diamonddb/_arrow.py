@@ -121,7 +121,7 @@ def _text_buffers(column: Tuple[bytes, ...]) -> List[bytes]:
 
 def _validity(nulls: bytearray, bit: int) -> Tuple[int, Optional[bytes]]:
     """How many of the rows are null, by one byte of each row's null bitmap, and the bits of those that are not."""
-    if nulls.count(0) == len(nulls):
+    if nulls == bytes(len(nulls)):
         return 0, None
     texts = bytes(nulls).translate(_OPPOSITE_BITS[bit])
     null_count = texts.count(b"0")

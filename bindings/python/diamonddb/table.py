@@ -46,20 +46,20 @@ _save_by = native.library["diamond_table_save_by"]
 _save_by.restype = c_int32
 
 
-class _Fetch:
-    """A prepared diamond_table_fetch_by, with the memory that it fills."""
+_Fetch = Tuple[Any, Any, Any, Any, Handle]
+"""A prepared diamond_table_fetch_by: the request, the reference to it, the record and nulls that it fills, the handle.
 
-    __slots__ = ("handle", "record", "nulls", "request", "reference")
+A tuple, since taking one apart is quicker than looking for attributes.
+"""
 
-    def __init__(self, handle: Handle, layout: Layout) -> None:
-        self.handle = handle
-        self.record = (c_char * layout.record_size)()
-        self.nulls = (c_char * layout.nulls_size)()
-        self.request = native.diamond_fetch_request(
-            struct_size=sizeof(native.diamond_fetch_request), table=handle.pointer,
-            record=addressof(self.record), record_size=layout.record_size, nulls=addressof(self.nulls),
-        )
-        self.reference = byref(self.request)
+
+def _make_fetch(handle: Handle, layout: Layout) -> _Fetch:
+    record, nulls = (c_char * layout.record_size)(), (c_char * layout.nulls_size)()
+    request = native.diamond_fetch_request(
+        struct_size=sizeof(native.diamond_fetch_request), table=handle.pointer,
+        record=addressof(record), record_size=layout.record_size, nulls=addressof(nulls),
+    )
+    return request, byref(request), record, nulls, handle
 
 
 class _Save:
@@ -160,15 +160,16 @@ class Table(Mapping[int, T], Generic[T]):
         try:
             fetch = fetches.pop()
         except IndexError:
-            fetch = _Fetch(self._open(), self.layout)
+            fetch = _make_fetch(self._open(), self.layout)
+        request, reference, buffer, _, _ = fetch
         try:
-            fetch.request.id = id if 0 <= id <= LAST_ID else self._id(id)
+            request.id = id if 0 <= id <= 0xFFFF_FFFF_FFFF_FFFF else self._id(id)
         except TypeError:
-            fetch.request.id = self._id(id)
-        status = _fetch_by(fetch.reference)
+            request.id = self._id(id)
+        status = _fetch_by(reference)
         if status:
             raise failure(status)
-        record: bytes = fetch.record.raw
+        record: bytes = buffer.raw
         fetches.append(fetch)
         return record
 
@@ -178,10 +179,11 @@ class Table(Mapping[int, T], Generic[T]):
         try:
             fetch = fetches.pop()
         except IndexError:
-            fetch = _Fetch(self._open(), self.layout)
-        fetch.request.id = self._id(id)
-        check(_fetch_by(fetch.reference))
-        values = self._form.codec.unpack(fetch.record, fetch.nulls.raw)
+            fetch = _make_fetch(self._open(), self.layout)
+        request, reference, buffer, nulls, _ = fetch
+        request.id = self._id(id)
+        check(_fetch_by(reference))
+        values = self._form.codec.unpack(buffer, nulls.raw)
         fetches.append(fetch)
         return values
 

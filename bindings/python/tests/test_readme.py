@@ -16,8 +16,9 @@ EXAMPLES = sorted((BINDING / "examples").glob("*.py"))
 
 
 def run(folder, *command):
-    done = subprocess.run([sys.executable, "-X", "dev", "-W", "error", *command], cwd=folder, capture_output=True,
-                          text=True, timeout=LIMIT)
+    # Not -X dev: asyncio would then say on a busy machine which step was slow.
+    done = subprocess.run([sys.executable, "-X", "faulthandler", "-W", "error", *command], cwd=folder,
+                          capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return done.stdout
