@@ -79,7 +79,9 @@ class Columns:
         self._layout = layout
         self.chunk = Chunk(layout.record_size, layout.nulls_size, capacity)
         self._texts = [field for field in layout.fields if field.type in ("string", "bytes")]
-        self._text_struct = struct.Struct(_text_format(self._texts, layout.record_size))
+        self._text_format = _text_format(self._texts, layout.record_size)
+        self._text_struct = struct.Struct("")
+        self._text_count = 0
 
     def make(self) -> List[Tuple[int, List[Optional[bytes]]]]:
         """The columns in the order of the fields."""
@@ -87,12 +89,22 @@ class Columns:
         rows = self.chunk.filled_records()
         nulls = [self.chunk.nulls[at:count * self._layout.nulls_size:self._layout.nulls_size]
                  for at in range(self._layout.nulls_size)]
-        texts = dict(zip((field.index for field in self._texts), zip(*self._text_struct.iter_unpack(rows))))
-        columns = []
+        texts = self._split_texts(rows)
+        columns: List[Tuple[int, List[Optional[bytes]]]] = []
         for field in self._layout.fields:
             null_count, validity = _validity(nulls[field.index // 8], field.index % 8)
             columns.append((null_count, [validity, *self._values(field, rows, texts)]))
         return columns
+
+    def _split_texts(self, rows: memoryview) -> Dict[int, Tuple[bytes, ...]]:
+        """The texts of each field that has some. All rows in one tuple: many would wake the garbage collector."""
+        if not self._texts:
+            return {}
+        if self._text_count != self.chunk.count:
+            self._text_struct = struct.Struct("<" + self._text_format * self.chunk.count)
+            self._text_count = self.chunk.count
+        texts = self._text_struct.unpack(rows)
+        return {field.index: texts[at::len(self._texts)] for at, field in enumerate(self._texts)}
 
     def _values(self, field: Field, rows: memoryview, texts: Dict[int, Tuple[bytes, ...]]) -> List[bytes]:
         if field.type == "string":
@@ -105,7 +117,7 @@ class Columns:
 
 
 def _text_format(fields: Sequence[Field], record_size: int) -> str:
-    parts, end = ["<"], 0
+    parts, end = [""], 0
     for field in fields:
         parts.append(f"{field.offset - end}x{field.size}s")
         end = field.offset + field.size
