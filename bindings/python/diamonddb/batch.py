@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from ctypes import byref, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 from . import _native as native
 from ._handle import Gate, Handle
-from ._memory import address_of
 from .errors import ClosedError, check
 
 if TYPE_CHECKING:
@@ -77,13 +75,11 @@ class Batch:
         return self.ids
 
     def _commit(self, flags: int) -> Tuple[List[int], int]:
-        batch, lsn = self._open(), c_uint64()
-        ids = array("Q", bytes(8 * self._save_count))
-        place, kept = address_of(ids)
-        check(native.diamond_batch_commit(batch.pointer, flags, place, len(ids), byref(lsn)))
-        del kept
+        batch, lsn, count = self._open(), c_uint64(), self._save_count
+        ids: Any = (c_uint64 * count)()
+        check(native.diamond_batch_commit(batch.pointer, flags, ids, count, byref(lsn)))
         self._save_count = 0
-        return ids.tolist(), lsn.value
+        return ids[:], lsn.value
 
     def close(self) -> None:
         """Closes the batch. What was not committed is given up and leaves no trace."""

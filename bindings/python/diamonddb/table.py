@@ -371,8 +371,12 @@ class Table(Mapping[int, T], Generic[T]):
         return Pin(self._open(), self.layout, self._name)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The whole table as it is at this moment, for pyarrow.table, polars.from_arrow, DuckDB and others."""
+        """The whole table as it is at this moment, for pyarrow.table, DuckDB, pandas and others."""
         return self.scan().__arrow_c_stream__(requested_schema)
+
+    def arrow(self) -> "ArrowStream":
+        """The same and nothing else, for polars: of a mapping, which a table is too, it makes a frame in its own way."""
+        return ArrowStream(self)
 
     def __getitem__(self, id: int) -> T:
         return self._form.record(self.fetch_tuple(id))
@@ -441,6 +445,16 @@ class Table(Mapping[int, T], Generic[T]):
             batch.expect(self, id, expected)
         batch.delete(self, id)
         await self._database._commit_durably(batch)
+
+
+class ArrowStream:
+    """A table as nothing but an Arrow stream; each consumer reads the table as it is then."""
+
+    def __init__(self, table: Table[Any]) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
 
 
 class Many:

@@ -42,6 +42,14 @@ def test_all_rows_are_there_in_batches(db, count):
     assert max((len(batch) for batch in read.to_batches()), default=0) <= 8192
 
 
+def test_a_table_is_also_nothing_but_a_stream(db):
+    table = db.table("numbers", {"n": ["u32"]})
+    table.save_many((n,) for n in range(10))
+    stream = table.arrow()
+    assert not hasattr(stream, "keys")
+    assert pyarrow.table(stream)["n"].to_pylist() == pyarrow.table(stream)["n"].to_pylist() == list(range(10))
+
+
 def test_deleted_records_are_left_out(db):
     table = db.table("numbers", {"n": ["u32"]})
     table.save_many((n,) for n in range(100))
