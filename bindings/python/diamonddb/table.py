@@ -375,7 +375,7 @@ class Table(Mapping[int, T], Generic[T]):
         return self.scan().__arrow_c_stream__(requested_schema)
 
     def arrow(self) -> "ArrowStream":
-        """The same and nothing else, for polars: of a mapping, which a table is too, it makes a frame in its own way."""
+        """The same and nothing else, for polars, which takes a mapping, as a table is too, for a dict of columns."""
         return ArrowStream(self)
 
     def __getitem__(self, id: int) -> T:

@@ -31,7 +31,8 @@ class SqliteStore(diamonddb.Store):
             CREATE TABLE IF NOT EXISTS meta (only INTEGER PRIMARY KEY, tables TEXT);
             CREATE TABLE IF NOT EXISTS tables (number INTEGER PRIMARY KEY);
             CREATE TABLE IF NOT EXISTS records (
-                number INTEGER REFERENCES tables, id TEXT, version TEXT, seal TEXT, record BLOB, nulls BLOB, PRIMARY KEY (number, id)
+                number INTEGER REFERENCES tables, id TEXT, version TEXT, seal TEXT, record BLOB, nulls BLOB,
+                PRIMARY KEY (number, id)
             ) WITHOUT ROWID;
             BEGIN;
         """)
