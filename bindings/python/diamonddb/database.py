@@ -288,7 +288,8 @@ class Database:
         pointer = self._gate.shut()
         if pointer is None:
             return
-        self._waiter.stop()
+        if os.getpid() == self._process:  # A fork has neither the thread nor, for certain, its locks.
+            self._waiter.stop()
         status = native.diamond_close(pointer)
         if status == native.DIAMOND_STATUS_WRONG_THREAD:
             self._gate.reopen(pointer)
