@@ -1909,7 +1909,8 @@ class database : public handle<diamond_db, diamond_close> {
         detail::check(diamond_step(get(), detail::clamped(budget.count(), UINT32_MAX), &more));
         return more != 0;
     }
-    /// Waits until the commit lsn and every earlier one is as durable as the database promises; 0: all that is visible.
+    /// Waits until the commit lsn and every earlier one is on disk, with durability::os until the system has it; 0: all
+    /// that is visible.
     void wait_durable(std::uint64_t lsn = 0) const {
         detail::check(diamond_wait_durable(get(), lsn, UINT32_MAX, nullptr, 0));
     }

@@ -130,7 +130,7 @@ class Database {
     return JSON.parse(this.#use().text('diamond_stats', this.#session.address));
   }
 
-  /** Resolves when all that is visible now is as durable as the database promises. */
+  /** Resolves when all that is visible now is on disk; in 'os', when the operating system has it. */
   async waitDurable() {
     await this.#aside('diamond_wait_durable', 0, 0xffffffff, 0, 0);
   }

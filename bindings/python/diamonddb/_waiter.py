@@ -34,8 +34,10 @@ class Waiter:
     What is committed in one turn of a loop is handed over at its end, so that it is waited for together.
     """
 
-    def __init__(self, pointer: c_void_p, gate: Gate, *, is_bound: bool) -> None:
+    def __init__(self, pointer: c_void_p, gate: Gate, *, is_bound: bool, is_promised: bool) -> None:
         self.is_bound = is_bound
+        # Else nothing is promised of a commit that has returned, so there is nothing to wait for.
+        self._is_promised = is_promised
         self._pointer = pointer
         self._gate = gate
         self._turns: Dict[asyncio.AbstractEventLoop, List[Waiting]] = {}
@@ -51,6 +53,9 @@ class Waiter:
         """What to await for the commit. Called inside the gate: whoever shuts it then serves all who are registered."""
         loop = asyncio.get_running_loop()
         waiting = Waiting(lsn, loop, loop.create_future())
+        if not self._is_promised:
+            waiting.future.set_result(None)
+            return waiting.future
         turn = self._turns.get(loop)
         if turn is None:
             self._turns[loop] = [waiting]

@@ -88,7 +88,7 @@ def open(
         error = failure(status)
         take_back(lent)
         raise error
-    return Database(db, os.fsdecode(place), is_bound=bool(lent))
+    return Database(db, os.fsdecode(place), is_bound=bool(lent), is_promised=durability != "async")
 
 
 def _unsigned(name: str, value: int, bits: int) -> int:
@@ -104,10 +104,10 @@ class Database:
     once this process has closed it, with `threads=False`.
     """
 
-    def __init__(self, pointer: c_void_p, path: str, *, is_bound: bool) -> None:
+    def __init__(self, pointer: c_void_p, path: str, *, is_bound: bool, is_promised: bool) -> None:
         self.path = path
         self._gate = Gate(pointer, f"database {path}" if path else "database")
-        self._waiter = Waiter(pointer, self._gate, is_bound=is_bound)
+        self._waiter = Waiter(pointer, self._gate, is_bound=is_bound, is_promised=is_promised)
         self._batches: List[Batch] = []
         self._process = os.getpid()
 
@@ -177,7 +177,7 @@ class Database:
         return bool(more.value)
 
     def wait_durable(self, lsn: int = 0, timeout: Optional[float] = None) -> None:
-        """Waits until the commit `lsn`, and every earlier one, is as durable as the database promises; 0: all visible.
+        """Waits until the commit `lsn`, and every earlier one, is on disk, in "os" handed over; 0: all visible.
 
         timeout: in seconds; 0 only asks, None waits for ever. TimeoutError: not yet. CommitUnknownError,
         PoisonedError: it will not become durable any more.

@@ -33,6 +33,17 @@ def test_a_thousand_awaited_saves_take_few_syncs(db, people):
     assert asyncio.run(main()) < 200
 
 
+def test_in_async_mode_nothing_is_promised_and_so_nothing_is_waited_for(tmp_path):
+    async def main(table):
+        before = syncs(db)
+        for number in range(200):
+            await table.asave({"name": f"n{number}"})
+        return syncs(db) - before
+
+    with diamonddb.open(tmp_path / "async", durability="async", interval_ms=3_600_000) as db:
+        assert asyncio.run(main(db.table("people", PEOPLE))) < 10
+
+
 def syncs(db):
     def find(value):
         if isinstance(value, dict):

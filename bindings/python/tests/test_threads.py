@@ -85,6 +85,8 @@ def test_closing_a_database_under_other_threads_is_a_sentence(tmp_path):
                     with db.batch() as batch:
                         batch.save(people, {"name": "Bob"})
                     list(people.scan(0, 3))
+                    with db.snapshot() as then:
+                        then.table("people")[0]
                     if number == 0:
                         db.close()
             except diamonddb.ClosedError as error:
