@@ -1,6 +1,7 @@
 // What a call costs from Node, beside lmdb and better-sqlite3 doing the same work in the same run.
 //
-//   node bench.js [folder]                the folder is for the databases, and should be on a disk
+//   node bench.js [folder [results]]      the folder is for the databases, and should be on a disk; the file gets a
+//                                         line of work, column and nanoseconds for each figure that other languages have
 //   DIAMOND_BACKEND=ffi-napi node bench.js   the same by ffi-napi, alone; its callbacks, many milliseconds, left out
 //
 // The peers are used where they can be required: npm install --no-save lmdb better-sqlite3. All have the same records
@@ -247,6 +248,20 @@ function print(columns) {
   }
 }
 
+/** What the works and the columns are called where languages are compared. */
+const WORKS = {
+  'fetch into a Buffer': 'fetch, as bytes', 'fetch an object': 'fetch, as an object', scan: 'scan, a record',
+  'save, async': 'save, async', 'batch of 1000, async': 'batch of 1000, async, a record', callback: 'callback',
+  'awaited saves, sync': '1,000 awaited saves, sync, a save', 'saves one by one, sync': 'save, sync',
+};
+const COLUMNS = { 'diamonddb by koffi': 'Node', 'diamonddb by ffi-napi': 'Node, ffi-napi', lmdb: 'lmdb-js' };
+
+function write(columns, file) {
+  const lines = Object.entries(columns).flatMap(([column, works]) => Object.entries(works).map(([work, time]) =>
+    `${WORKS[work]}\t${COLUMNS[column] ?? column}\t${time.toFixed(1)}\n`));
+  fs.writeFileSync(file, lines.join(''));
+}
+
 async function main() {
   const backend = process.env.DIAMOND_BACKEND || 'koffi';
   const columns = { [`diamonddb by ${backend}`]: {}, lmdb: {}, 'better-sqlite3': {} };
@@ -257,6 +272,7 @@ async function main() {
       await sqlite(columns['better-sqlite3']);
     }
     print(columns);
+    if (process.argv[3] !== undefined) write(columns, process.argv[3]);
   } finally {
     fs.rmSync(top, { recursive: true, force: true });
   }

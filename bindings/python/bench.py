@@ -1,8 +1,9 @@
 """What the calls cost, beside py-lmdb and sqlite3 doing the same work in the same run.
 
-    python bench.py [--quick] [--folder FOLDER]
+    python bench.py [--quick] [--folder FOLDER] [--results FILE]
 
-Records have 100 bytes and 15 fields; py-lmdb and sqlite3 keep the same 100 bytes under an integer key.
+Records have 96 bytes and 15 fields; py-lmdb and sqlite3 keep the same bytes under an integer key. FILE gets a line of
+work, column and nanoseconds for each figure that other languages have too.
 
     fetch           one record of 100,000 by a random id, as bytes; py-lmdb in one read transaction held open
     fetch, decoded  the same as a tuple of 15 values; sqlite3 has them as 15 columns
@@ -80,12 +81,15 @@ class Results:
     """The table, and what it was to hold."""
 
     def __init__(self):
-        self.rows, self.missed = [], []
+        self.lines, self.missed = [], []
 
-    def add(self, what, ours, peers=(), unit="ns", limit=None, ratio=None):
-        """`limit` is the most that ours may be, `ratio` the most that it may be of the first peer's."""
+    def add(self, what, ours, peers=(), unit="ns", limit=None, ratio=None, work=None):
+        """`limit` is the most that ours may be, `ratio` the most that it may be of the first peer's. `work` is what
+        it is called where languages are compared."""
         shown = {name: figure for name, figure in peers if figure is not None}
-        self.rows.append((what, ours, shown, unit))
+        if work is not None:
+            figures = {"Python": ours, **shown}
+            self.lines += [f"{work}\t{name}\t{figure:.1f}\n" for name, figure in figures.items()]
         asked = []
         if limit is not None:
             asked.append((f"at most {limit:,} {unit}", ours <= limit))
@@ -167,11 +171,13 @@ class Bench:
         select = self.sqlite.execute
         peers.append(("sqlite3", timed(each(
             lambda id: select("SELECT record FROM packed WHERE id = ?", (id,)).fetchone()[0], ids[:20_000]), 20_000)))
-        self.results.add("fetch", timed(each(self.table.fetch_bytes, ids), len(ids)), peers, limit=1000, ratio=1)
+        self.results.add("fetch", timed(each(self.table.fetch_bytes, ids), len(ids)), peers, limit=1000, ratio=1,
+                         work="fetch, as bytes")
 
         decoded = timed(each(
             lambda id: select("SELECT * FROM decoded WHERE id = ?", (id,)).fetchone(), ids[:20_000]), 20_000)
-        self.results.add("fetch, decoded", timed(each(self.table.fetch_tuple, ids), len(ids)), [("sqlite3", decoded)])
+        self.results.add("fetch, decoded", timed(each(self.table.fetch_tuple, ids), len(ids)), [("sqlite3", decoded)],
+                         work="fetch, as an object")
         self.results.add("fetch as a dict", timed(each(self.table.fetch, ids), len(ids)))
 
         groups = [numpy.array(ids[at:at + 1000], "u8") for at in range(0, len(ids), 1000)]
@@ -181,7 +187,8 @@ class Bench:
             keys = [[pack(id) for id in group.tolist()] for group in groups]
             peers.append(("py-lmdb", timed(each(cursor.getmulti, keys), len(ids))))
             transaction.abort()
-        self.results.add("fetch_many, a record", timed(each(self.table.fetch_array, groups), len(ids)), peers, limit=50)
+        self.results.add("fetch_many, a record", timed(each(self.table.fetch_array, groups), len(ids)), peers, limit=50,
+                         work="fetch of 1000, a record")
 
     def saves(self):
         calls, pack = self.calls // 4, struct.Struct(">Q").pack
@@ -198,7 +205,7 @@ class Bench:
         if lmdb is not None:
             peers.append(("py-lmdb", timed(each(into_lmdb, range(10**6, 10**6 + 10_000)), 10_000)))
         peers.append(("sqlite3", timed(each(into_sqlite, records[:10_000]), min(calls, 10_000))))
-        self.results.add("save", timed(each(self.table.save_bytes, records), calls), peers)
+        self.results.add("save", timed(each(self.table.save_bytes, records), calls), peers, work="save, async")
         row = dict(zip(SCHEMA, ROW))
         self.results.add("save of a dict", timed(each(self.table.save, [row] * calls), calls))
 
@@ -218,7 +225,7 @@ class Bench:
             peers.append(("py-lmdb", timed(each(thousand_into_lmdb, starts), 1000 * batches)))
         peers.append(("sqlite3", timed(each(thousand_into_sqlite, starts), 1000 * batches)))
         ours = timed(each(self.table.save_many, [packed] * batches), 1000 * batches)
-        self.results.add("save_many, a record", ours, peers)
+        self.results.add("save_many, a record", ours, peers, work="batch of 1000, async, a record")
 
     def callbacks(self):
         class Nothing(diamonddb.Store):
@@ -249,7 +256,7 @@ class Bench:
             table = db.table("records", SCHEMA)
             id = table.save_bytes(self.record)
             self.results.add("callback, a fetch", timed(each(table.fetch_bytes, [id] * 20_000), 20_000),
-                             [("sqlite3", peer)])
+                             [("sqlite3", peer)], work="callback")
 
     def arrow(self):
         values = len(self.table) * len(SCHEMA)
@@ -275,7 +282,7 @@ class Bench:
                         transaction.put(struct.pack(">Q", id), self.record)
 
                 peers.append(("py-lmdb", timed(each(save, range(calls)), calls)))
-        self.results.add("save, synced", ours, [*peers, ("sqlite3", sqlite)])
+        self.results.add("save, synced", ours, [*peers, ("sqlite3", sqlite)], work="save, sync")
 
     def awaited(self):
         row = dict(zip(SCHEMA, ROW))
@@ -286,7 +293,8 @@ class Bench:
                 await asyncio.gather(*(table.asave(row) for _ in range(1000)))
 
             ours = timed(lambda: asyncio.run(thousand()), 1000)
-        self.results.add("asyncio, a save", ours, [("32 C threads", self.c_threads())], ratio=3)
+        self.results.add("asyncio, a save", ours, [("32 C threads", self.c_threads())], ratio=3,
+                         work="1,000 awaited saves, sync, a save")
 
     def c_threads(self):
         """Nanoseconds for one save by 32 threads of C that wait each for its own; None without a C compiler."""
@@ -326,11 +334,16 @@ class Bench:
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help="a tenth of the work")
+    arguments.add_argument("--results", type=Path, help="a file for the figures")
     arguments.add_argument("--folder", help="where to put the databases: a disk as you use it, not a tmpfs")
     options = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="diamonddb-bench-", dir=options.folder))
+    bench = Bench(folder, options.quick)
     try:
-        return Bench(folder, options.quick).run()
+        missed = bench.run()
+        if options.results is not None:
+            options.results.write_text("".join(bench.results.lines))
+        return missed
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
