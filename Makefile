@@ -2,7 +2,7 @@
 #
 # Everything that is built, installed for the tests or downloaded lies in target/, and `make clean` removes it.
 # What a word needs is set up first, once, and noted in target/setup: Debian packages by apt-get where that is
-# allowed, koffi by npm, a virtual environment for Python. What is missing otherwise is named in a sentence.
+# allowed, Python's by pip into a virtual environment, Node's by npm. What is missing otherwise is named in a sentence.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,6 +22,7 @@ export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 CARGO ?= cargo
 CC ?= cc
+CXX ?= c++
 INSTALL ?= install
 STRIP ?= strip
 PREFIX ?= /usr/local
@@ -35,17 +36,21 @@ SETUP := $(TARGET)/setup
 RELEASE := $(TARGET)/release
 # An installation of our own, for quickstart and the tests of other languages.
 LOCAL := $(CARGO_TARGET_DIR)/prefix
+# Python and Node with the packages installed.
+PYTHON := $(TARGET)/python/bin/python
+NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
 # The tool is built apart: beside the libraries, it would leave there a shared library with its own features.
 TOOL := $(TARGET)/tool/release/diamonddb
 
 .PHONY: help
 help:
-	@echo 'make quickstart      set up, build, import real data, run the C program of README.md'
+	@echo 'make quickstart      set up, build, import real data, open one database from C, C++, Python and Node'
 	@echo 'make test            set up, then every test there is: Rust, C, C++, Python, Node'
-	@echo 'make install         header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
+	@echo 'make install         headers, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR='
 	@echo 'make uninstall       takes them away again'
 	@echo 'make bench           our engine beside its peers: twenty minutes, writes cbench/RESULTS.md'
 	@echo 'make bench-quick     the same in two minutes; make bench-sustained: the worst stop of a minute, by engine'
+	@echo 'make bench-bindings  what calls cost from C, C++, Python and Node: writes bindings/RESULTS.md'
 	@echo 'make soak            the long runs, hours in all; one alone by make soak-$(word 1,$(SOAKS)), and so on:'
 	@echo '                     $(SOAKS)'
 	@echo 'make power-cuts      a real file system on a device that loses its power; needs root'
@@ -55,7 +60,7 @@ help:
 # Set-up ---------------------------------------------------------------------------------------------------------------
 
 # For each word, the commands it needs and the Debian packages that have them.
-TOOLS_build := cc:gcc,libc6-dev strip:binutils
+TOOLS_build := cc:gcc,libc6-dev c++:g++ strip:binutils
 TOOLS_test := $(TOOLS_build) gcc:gcc g++:g++ pkg-config:pkg-config valgrind:valgrind readelf:binutils \
               python3:python3 node:nodejs npm:npm timeout:coreutils
 
@@ -91,16 +96,19 @@ $(SETUP)/clippy: $(SETUP)/rust
 		|| { echo 'Missing: clippy. Get it by: rustup component add clippy. Then run make again.' >&2; exit 1; }
 	@touch $@
 
-# ctypes is all that Python needs, so nothing is installed into it.
+# A package of Debian without a command of its own.
 $(SETUP)/python: $(SETUP)/tools-test
-	@python3 -m venv --without-pip $(TARGET)/python > $@.log 2>&1 \
-		|| { cat $@.log; echo 'Missing: the venv module of Python. On Debian: apt-get install python3-venv.'; exit 1; } >&2
+	@python3 -c 'import ensurepip, venv' 2> /dev/null || [ "$$(id -u)" != 0 ] \
+		|| { apt-get update && apt-get install -y --no-install-recommends python3-venv; } > $@.log 2>&1 || true
+	@python3 -m venv --clear $(TARGET)/python > $@.log 2>&1 \
+		|| { tail -n 5 $@.log; echo 'Missing: Python 3.9 or later with venv. On Debian: apt-get install python3-venv'; \
+			exit 1; } >&2
 	@touch $@
 
-$(SETUP)/node: $(SETUP)/tools-test tests/smoke/package.json
-	@mkdir -p $(TARGET)/node && cp tests/smoke/package.json $(TARGET)/node/
-	@npm install --prefix $(TARGET)/node --prefer-offline --no-audit --no-fund > $@.log 2>&1 \
-		|| { tail -n 5 $@.log; echo 'npm could not install koffi; its last words are above.'; exit 1; } >&2
+NODE_MIN := 20
+$(SETUP)/node: $(SETUP)/tools-test
+	@have=$$(node -p 'parseInt(process.versions.node)'); [ "$$have" -ge $(NODE_MIN) ] \
+		|| { echo "node is version $$have, and $(NODE_MIN) or later is needed: https://nodejs.org" >&2; exit 1; }
 	@touch $@
 
 # Libraries ------------------------------------------------------------------------------------------------------------
@@ -111,7 +119,7 @@ LIB := $(DESTDIR)$(PREFIX)/lib
 FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
         -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
-.PHONY: libraries install uninstall local header clean
+.PHONY: libraries install uninstall local packages header clean
 
 # One crate type a call: rustc drops link-time optimisation where it makes several.
 libraries: $(SETUP)/rust $(SETUP)/tools-build
@@ -121,6 +129,7 @@ libraries: $(SETUP)/rust $(SETUP)/tools-build
 install: libraries
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/include $(LIB)/pkgconfig $(LIB)/cmake/diamonddb
 	$(INSTALL) -m 644 include/diamonddb.h $(DESTDIR)$(PREFIX)/include/diamonddb.h
+	$(INSTALL) -m 644 bindings/cpp/diamonddb.hpp $(DESTDIR)$(PREFIX)/include/diamonddb.hpp
 	$(INSTALL) -m 755 $(RELEASE)/libdiamonddb.so $(LIB)/libdiamonddb.so.$(VERSION)
 	$(STRIP) --strip-unneeded $(LIB)/libdiamonddb.so.$(VERSION)
 	ln -sf libdiamonddb.so.$(VERSION) $(LIB)/libdiamonddb.so.$(SOVERSION)
@@ -132,12 +141,25 @@ install: libraries
 	$(FILL) install/diamonddbConfigVersion.cmake.in > $(LIB)/cmake/diamonddb/diamonddbConfigVersion.cmake
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/include/diamonddb.h $(LIB)/libdiamonddb.so* $(LIB)/libdiamonddb.a
+	rm -f $(DESTDIR)$(PREFIX)/include/diamonddb.h $(DESTDIR)$(PREFIX)/include/diamonddb.hpp
+	rm -f $(LIB)/libdiamonddb.so* $(LIB)/libdiamonddb.a
 	rm -f $(LIB)/pkgconfig/diamonddb.pc
 	rm -rf $(LIB)/cmake/diamonddb
 
 local:
 	@$(MAKE) -s install PREFIX=$(LOCAL) DESTDIR=
+
+# The packages of Python and Node as a user installs them, with the library of ours.
+packages: local $(SETUP)/python $(SETUP)/node
+	@DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) -m pip install --quiet --disable-pip-version-check \
+		--force-reinstall bindings/python > $(SETUP)/pip.log 2>&1 \
+		|| { tail -n 5 $(SETUP)/pip.log; echo 'pip could not install bindings/python; its last words are above.'; \
+			exit 1; } >&2
+	@rm -rf $(TARGET)/node && mkdir -p $(TARGET)/node && echo '{"private": true}' > $(TARGET)/node/package.json
+	@cd $(TARGET)/node && DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so npm install --install-links --prefer-offline \
+		--no-audit --no-fund $(CURDIR)/bindings/node > $(abspath $(SETUP))/npm.log 2>&1 \
+		|| { tail -n 5 $(abspath $(SETUP))/npm.log; \
+			echo 'npm could not install bindings/node; its last words are above.'; exit 1; } >&2
 
 header: $(SETUP)/rust $(SETUP)/tools-test
 	DIAMOND_WRITE_HEADER=1 $(CARGO) test --quiet --test header
@@ -154,6 +176,7 @@ tool: $(SETUP)/rust $(SETUP)/tools-build
 
 # The programs of README.md, so that what it shows is what runs: the first block of each language.
 BLOCK_c := c
+BLOCK_cpp := cpp
 BLOCK_py := python
 BLOCK_js := js
 
@@ -162,10 +185,13 @@ $(TARGET)/readme/people.%: README.md
 	@awk -v start='```$(BLOCK_$*)' '$$0 == start && !done { on = 1; next } on && /^```/ { on = 0; done = 1 } on; \
 		END { exit !done }' README.md > $@
 
-$(TARGET)/readme/people: $(TARGET)/readme/people.c local
-	@$(CC) -std=c11 -Wall -Wextra -Werror -o $@ $< \
-		-I$(LOCAL)/include -L$(LOCAL)/lib -ldiamonddb -Wl,-rpath,$(LOCAL)/lib
+LINKED := -Wall -Wextra -Werror -I$(LOCAL)/include -L$(LOCAL)/lib -ldiamonddb -Wl,-rpath,$(LOCAL)/lib
+$(TARGET)/readme/people_c: $(TARGET)/readme/people.c local
+	@$(CC) -std=c11 -o $@ $< $(LINKED)
+$(TARGET)/readme/people_cpp: $(TARGET)/readme/people.cpp local
+	@$(CXX) -std=c++17 -o $@ $< $(LINKED)
 
+PROGRAMS := $(addprefix $(TARGET)/readme/people,_c _cpp .py .js)
 QUICK := $(TARGET)/quickstart
 seconds = awk -v from=$$(cat $(QUICK)/$(1)) -v to=$$(date +%s.%N) 'BEGIN { printf "%.1f s", to - from }'
 
@@ -185,23 +211,24 @@ quickstart:
 	@echo '3. The first three cities, and every checksum read back'
 	@$(TOOL) scan $(QUICK)/db cities --limit 3 | sed 's/^/   /'
 	@$(TOOL) verify $(QUICK)/db | sed 's/^/   /'
-	@echo '4. The C program of README.md'
-	@$(MAKE) $(TARGET)/readme/people
-	@$(TARGET)/readme/people $(QUICK)/people.db | sed 's/^/   /'
+	@echo '4. One database from C, C++, Python and Node, by the programs of README.md: each adds what it adds'
+	@$(MAKE) packages $(PROGRAMS)
+	@$(TARGET)/readme/people_c $(QUICK)/people.db | sed 's/^/   C:      /'
+	@$(TARGET)/readme/people_cpp $(QUICK)/people.db | sed 's/^/   C++:    /'
+	@$(PYTHON) $(TARGET)/readme/people.py $(QUICK)/people.db | sed 's/^/   Python: /'
+	@$(NODE) $(TARGET)/readme/people.js $(QUICK)/people.db | sed 's/^/   Node:   /'
 	@rows=$$($(TOOL) tables --format csv $(QUICK)/db | awk -F , 'NR > 1 { rows += $$2 } END { print rows }'); \
 	echo; echo "Done: $$rows rows imported, saved and verified; $$($(call seconds,begun)) in all. Next:"
 	@echo '   $(TOOL) scan $(QUICK)/db flights --from 100 --limit 5'
 	@echo '   $(TOOL) --help'
 	@echo '   less include/diamonddb.h               the C manual'
-	@echo '   less README.md                         five minutes in C, Python and Node'
+	@echo '   less README.md                         five minutes in C, C++, Python and Node'
 	@echo '   make test'
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-PARTS := lints docs rust asan schedules fuzz python node readme
+PARTS := lints docs rust asan schedules fuzz cpp python node readme
 RESULTS := $(TARGET)/test
-PYTHON := $(TARGET)/python/bin/python
-NODE := NODE_PATH=$(CARGO_TARGET_DIR)/node/node_modules node
 
 .PHONY: test test-setup $(PARTS:%=test-%)
 
@@ -252,24 +279,28 @@ test-asan: test-setup
 		--target-dir $(TARGET)/asan --test border --test panics -- --skip valgrind
 	@touch $(RESULTS)/asan.ok
 
+test-cpp: test-setup local
+	bindings/cpp/tests/run $(LOCAL) $(RESULTS)/cpp
+	@touch $(RESULTS)/cpp.ok
+
 test-python: test-setup local
-	@rm -rf $(RESULTS)/python.db
-	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) tests/smoke/smoke.py $(RESULTS)/python.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so bindings/python/tests/run
 	@touch $(RESULTS)/python.ok
 
 test-node: test-setup local
-	@rm -rf $(RESULTS)/node.db
-	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(NODE) tests/smoke/smoke.js $(RESULTS)/node.db
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so node bindings/node/test/run.js
 	@touch $(RESULTS)/node.ok
 
-# Every program that README.md shows, run as it stands.
-test-readme: test-setup $(addprefix $(TARGET)/readme/people,.c .py .js) $(TARGET)/readme/people
+# Every program that README.md shows, run as it stands: over one database, and each over one of its own.
+test-readme: test-setup packages $(PROGRAMS)
 	@rm -rf $(RESULTS)/readme; mkdir -p $(RESULTS)/readme
 	@[ $$(wc -l < $(TARGET)/readme/people.c) -lt 60 ] \
 		|| { echo 'The C program of README.md has 60 lines or more.' >&2; exit 1; }
-	$(TARGET)/readme/people $(RESULTS)/readme/c.db
-	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(PYTHON) $(TARGET)/readme/people.py $(RESULTS)/readme/python.db
-	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so $(NODE) $(TARGET)/readme/people.js $(RESULTS)/readme/node.db
+	for name in c cpp python node; do for place in one $$name; do db=$(RESULTS)/readme/$$place.db; case $$name in \
+		c | cpp) $(TARGET)/readme/people_$$name $$db;; \
+		python) $(PYTHON) $(TARGET)/readme/people.py $$db;; \
+		node) $(NODE) $(TARGET)/readme/people.js $$db;; \
+	esac; done; done
 	@touch $(RESULTS)/readme.ok
 
 # Longer runs ----------------------------------------------------------------------------------------------------------
@@ -287,9 +318,9 @@ RUNS ?= 10000000
 CUTS ?= 200
 FILE_SYSTEMS ?= ext4
 
-SOAKS := crash faults damage kill limits schedules fuzz threads
+SOAKS := crash faults damage kill limits schedules fuzz threads readers
 
-.PHONY: bench bench-quick bench-sustained soak $(SOAKS:%=soak-%) power-cuts
+.PHONY: bench bench-quick bench-sustained bench-bindings soak $(SOAKS:%=soak-%) power-cuts
 
 # What the benchmark sets beside the engine, by header and Debian package. What is not there is left out and named.
 PEERS := lmdb.h:liblmdb-dev sqlite3.h:libsqlite3-dev rocksdb/c.h:librocksdb-dev leveldb/c.h:libleveldb-dev \
@@ -319,6 +350,13 @@ bench-quick: $(SETUP)/rust $(SETUP)/peers
 
 bench-sustained: $(SETUP)/rust $(SETUP)/peers
 	@$(MAKE) -C cbench sustained
+
+# In the virtual environment of Python's tests, which has what they need.
+TESTED := $(TARGET)/bindings/python/bin/python
+
+bench-bindings: test-python test-node
+	@$(TESTED) -m pip install --quiet --disable-pip-version-check lmdb
+	@PYTHON=$(abspath $(TARGET))/bindings/python/bin/python bindings/bench/run $(LOCAL) $(TARGET)/bindings/bench
 
 soak:
 	@for part in $(SOAKS); do echo "soak-$$part"; $(MAKE) soak-$$part SEED=$(SEED) || exit; done
@@ -357,6 +395,11 @@ soak-threads: $(SETUP)/rust $(SETUP)/tools-build
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread --cfg tsan' TSAN_OPTIONS=history_size=7 \
 		DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=$(ROUNDS) $(CARGO) test -Zbuild-std --target $(SANITIZED) \
 		--target-dir $(TARGET)/sanitized --features simulation --test threads -- --test-threads 1 --nocapture
+
+# What reads Arrow reads a table: too heavy to be installed for every test.
+soak-readers: test-setup local
+	DIAMOND_LIB=$(LOCAL)/lib/libdiamonddb.so EXTRAS=test,readers bindings/python/tests/run -k reads_a_table -rs
+	@$(TESTED) -c 'import polars, pandas, duckdb'
 
 # A real file system on a device that loses its power: needs root, FUSE and loop devices, so it is a word of its own.
 power-cuts: $(SETUP)/rust $(SETUP)/tools-build

@@ -1,7 +1,7 @@
 // What a call costs from Node, beside lmdb and better-sqlite3 doing the same work in the same run.
 //
-//   node bench.js [folder [results]]      the folder is for the databases, and should be on a disk; the file gets a
-//                                         line of work, column and nanoseconds for each figure that other languages have
+//   node bench.js [folder [results]]      the folder is for the databases, and should be on a disk; the file gets
+//                                         a line of work, column and nanoseconds for each figure that others have too
 //   DIAMOND_BACKEND=ffi-napi node bench.js   the same by ffi-napi, alone; its callbacks, many milliseconds, left out
 //
 // The peers are used where they can be required: npm install --no-save lmdb better-sqlite3. All have the same records
