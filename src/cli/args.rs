@@ -2,6 +2,7 @@
 
 use super::failure::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 /// The tool of DiamondDB: tables of fixed-width records, in and out of a database folder.
@@ -36,6 +37,8 @@ pub enum Verb {
     Export(ExportArguments),
     /// Copy the database to another folder, which opens as it is; a copy appears whole or not at all
     Backup(BackupArguments),
+    /// Serve the database over HTTP to programs of this machine, to try it with
+    Serve(ServeArguments),
 }
 
 /// Which table of which database.
@@ -205,6 +208,46 @@ pub struct BackupArguments {
     pub quiet: bool,
 }
 
+/// `serve`.
+#[derive(Args, Debug)]
+pub struct ServeArguments {
+    /// The database folder, made if missing
+    #[arg(value_name = "DB")]
+    pub database: PathBuf,
+    /// The port, instead of PORT in the environment or 2020; 0 takes a free one and prints it
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// The address to listen at; any but a loopback address needs a token
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub address: IpAddr,
+    /// What an answered save survives
+    #[arg(long, value_enum, default_value_t = ServedDurability::Os)]
+    pub durability: ServedDurability,
+    /// A file with the token that every request has to bear; without it, DIAMOND_TOKEN in the environment counts
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Let web pages of this origin in, such as http://localhost:3000; may be given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub cors: Vec<String>,
+    /// How many seconds a request's head, its body and its answer may each be on their way
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub deadline: u64,
+    /// Write no line for each request
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What an answered save survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServedDurability {
+    /// A power cut
+    Sync,
+    /// A kill -9 of the server
+    Os,
+    /// Neither, until the next second or the stop
+    Async,
+}
+
 /// How to print records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -232,5 +275,20 @@ fn delimiter(text: &str) -> Result<u8, String> {
         [b'"' | b'\r' | b'\n' | 0] => Err("quotes, line ends and NUL have a meaning of their own in CSV".into()),
         [character] if character.is_ascii() => Ok(*character),
         _ => Err("a delimiter is one ASCII character, or \\t".into()),
+    }
+}
+
+/// An origin as browsers name it: `http://localhost:3000`.
+fn origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Err("* would let every page of the web in; name each origin".into());
+    }
+    let right = || format!("{text:?} is no origin; one is like http://localhost:3000, without a path");
+    let (scheme, host) = text.split_once("://").ok_or_else(right)?;
+    let known = ["http", "https"].contains(&scheme);
+    match known && !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte)) {
+        // Browsers send it in lower case.
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(right()),
     }
 }

@@ -18,7 +18,7 @@ Exit codes:
   1  not there: no such database, table or record
   2  the command line is wrong, or asks for what this table or database does not allow
   3  the input cannot be used: the file, its header, or a row (named by line and column)
-  4  the database or the disk refused: locked, full, failed to read or write
+  4  the database, the disk or the network refused: locked, full, port in use, failed to read or write
   5  damage: verify found some, a checksum did not match, or salvage could not take everything";
 
 /// An exit code.
@@ -32,7 +32,7 @@ pub enum Code {
     Usage = 2,
     /// The input cannot be used.
     Input = 3,
-    /// The database or the disk refused.
+    /// The database, the disk or the network refused.
     Refused = 4,
     /// Bytes on disk are not what was written.
     Damage = 5,

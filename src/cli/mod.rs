@@ -7,6 +7,7 @@
 //! backup          a database becomes another folder
 //! show            the verbs that only look:      get, scan, schema, tables, stats, verify
 //! salvage         a new database from what is left of a damaged one
+//! serve           the database over HTTP; serve/mod.rs has its parts
 //!   input           rows of a CSV file, each with its line
 //!   guess           the schema that a file's own texts suggest
 //!   pack, unpack    texts to a packed record, and back
@@ -28,6 +29,7 @@ mod pack;
 mod progress;
 mod records;
 mod salvage;
+mod serve;
 mod sheet;
 mod show;
 mod unpack;
@@ -55,5 +57,6 @@ pub fn run() -> Result<()> {
         Verb::Stats(arguments) => show::stats(arguments),
         Verb::Verify(arguments) => show::verify(arguments),
         Verb::Salvage(arguments) => salvage::salvage(arguments),
+        Verb::Serve(arguments) => serve::serve(arguments),
     }
 }

@@ -1,7 +1,7 @@
 //! Opening the database: who only looks never creates it, and shares it with others who only look.
 
 use super::failure::Result;
-use diamonddb::{Database, Error, OpenOptions, Table};
+use diamonddb::{Database, Durability, Error, OpenOptions, Table};
 use std::path::Path;
 
 /// Opens a database that must exist, to look at it.
@@ -19,6 +19,11 @@ pub fn open_if_there(path: &Path) -> Result<Option<Database>> {
 /// Opens a database to write to it, and makes it first if need be.
 pub fn open_or_make(path: &Path) -> Result<Database> {
     Ok(Database::open(path, &OpenOptions::default())?)
+}
+
+/// Opens a database to serve it, and makes it first if need be.
+pub fn open_to_serve(path: &Path, durability: Durability) -> Result<Database> {
+    Ok(Database::open(path, &OpenOptions { durability, ..OpenOptions::default() })?)
 }
 
 /// The table, if there is one of that name.

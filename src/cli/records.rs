@@ -83,9 +83,7 @@ pub fn write_records(
 /// Writes the one record `id`.
 pub fn write_record(table: &Table, id: RecordId, style: &Style<'_>, out: &mut dyn Write) -> Result<()> {
     if style.format == Format::Json {
-        let json = table.fetch_json(id, JsonStyle::default())?;
-        let key = id_name(table.layout(), "_id");
-        return writeln!(out, "{}", json_with_id(&json, &key, id)).map_err(|error| Failure::output(&error));
+        return writeln!(out, "{}", record_json(table, id)?).map_err(|error| Failure::output(&error));
     }
     let layout = table.layout();
     let mut chunk = Chunk::new(layout, 1);
@@ -93,6 +91,12 @@ pub fn write_record(table: &Table, id: RecordId, style: &Style<'_>, out: &mut dy
     let mut sheet = sheet(layout, style, out)?;
     sheet.row(with_id(style, id, chunk.texts(layout, 0)))?;
     sheet.finish()
+}
+
+/// The record `id` as a JSON object, its id first.
+pub fn record_json(table: &Table, id: RecordId) -> diamonddb::Result<String> {
+    let json = table.fetch_json(id, JsonStyle::default())?;
+    Ok(json_with_id(&json, &id_name(table.layout(), "_id"), id))
 }
 
 fn write_json(

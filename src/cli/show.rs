@@ -85,7 +85,8 @@ fn table_texts(table: &TableInfo) -> Vec<Option<String>> {
     std::iter::once(Some(table.name.clone())).chain(numbers).collect()
 }
 
-fn table_json(table: &TableInfo) -> Value {
+/// What a list of tables says of each, as JSON.
+pub fn table_json(table: &TableInfo) -> Value {
     json!({
         "name": table.name,
         "records": table.count,
