@@ -46,7 +46,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -86,6 +86,7 @@ pub fn serve(arguments: &ServeArguments) -> Result<()> {
         is_quiet: arguments.quiet,
         seats: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         begun: Instant::now(),
+        connections: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -223,8 +224,10 @@ async fn attend(stream: TcpStream, server: Arc<Server>, watcher: Watcher, seat: 
         .max_buf_size(HEAD_SIZE_MAX)
         .half_close(true)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    server.connections.fetch_add(1, Ordering::Relaxed);
     // Whatever ended it, there is nobody left to tell.
     let _ = watcher.watch(connection).await;
+    server.connections.fetch_sub(1, Ordering::Relaxed);
     drop(seat);
 }
 
@@ -236,6 +239,7 @@ struct Server {
     is_quiet: bool,
     seats: Arc<Semaphore>,
     begun: Instant,
+    connections: AtomicUsize,
     requests: AtomicU64,
 }
 
@@ -245,7 +249,7 @@ impl Server {
             "version": diamonddb::VERSION,
             "uptime_s": self.begun.elapsed().as_secs(),
             "requests": self.requests.load(Ordering::Relaxed),
-            "connections": CONNECTIONS_MAX - self.seats.available_permits(),
+            "connections": self.connections.load(Ordering::Relaxed),
             "connections_max": CONNECTIONS_MAX,
         })
     }
