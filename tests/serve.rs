@@ -950,7 +950,7 @@ fn slow_and_half_open_connections_end_at_the_deadline_and_keep_nobody_waiting() 
             });
         }
         assert_eq!(server.save("people", json!({"name": "Abby"})), "0");
-        unfinished.reply("POST").unwrap().says(408, "The body was not there within 1 seconds");
+        unfinished.reply("POST").unwrap().says(408, "The body was not there within 1 s.");
         unfinished.ends();
         silent.iter_mut().for_each(Client::ends);
         idle.ends();

@@ -340,7 +340,7 @@ async fn read(body: Incoming, deadline: Duration) -> std::result::Result<Vec<u8>
         }
         Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("The body broke off: {error}.")),
         Err(_) => {
-            let sentence = format!("The body was not there within {} seconds.", deadline.as_secs());
+            let sentence = format!("The body was not there within {} s.", deadline.as_secs());
             (StatusCode::REQUEST_TIMEOUT, sentence)
         }
     };
