@@ -33,7 +33,7 @@ test('npm install --install-links puts a whole package into a folder, the librar
   assert.ok(!fs.lstatSync(installed).isSymbolicLink());
   const found = fs.readdirSync(installed).sort();
   assert.deepEqual(found.filter((name) => name !== 'node_modules'), ['README.md', 'backends', 'index.d.ts', 'index.js',
-    'index.mjs', 'library', 'native.js', 'package.json', 'prepare.js', 'src']);
+    'index.mjs', 'library', 'native.js', 'package.json', 'prepare.js', 'src', 'v1', 'v1.d.ts']);
   assert.deepEqual(fs.readdirSync(path.join(installed, 'library')), ['libdiamonddb.so']);
   assert.match(await done(process.execPath, '-p', 'require("diamonddb").version()'), /^\d+\.\d+\.\d+\n$/);
   const imported = 'import { version } from "diamonddb"; console.log(version())';
