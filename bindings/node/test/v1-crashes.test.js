@@ -95,8 +95,8 @@ test('a persist that the disk refuses is a FAILURE and loses nothing', { skip: n
       const ids = replies.filter(({ data }) => data._id !== undefined).map(({ data }) => data._id);
       const read = await Promise.all(ids.map(fetch));
       limit('unlimited');
-      await wave(800);
       await db.writeToDisk();
+      await wave(800);
       const after = await db.writeToDisk();
       say({ before, during, after, read, replies });
       die();`;
@@ -108,11 +108,14 @@ test('a persist that the disk refuses is a FAILURE and loses nothing', { skip: n
     assert.ok(during.data.length > 10);
     assert.deepEqual(after, { operation: 'SUCCESS' });
     assert.ok(read.length >= 400);
+    assert.ok(read.every(({ operation }) => operation === 'SUCCESS'), 'what was saved is found meanwhile');
     const acknowledged = replies.filter(({ operation }) => operation === 'SUCCESS').map(({ data }) => data);
     // Before the disk refused, and after it.
     for (const [from, end] of [[0, 400], [800, 1000]]) {
       assert.ok(replies.slice(from, end).every(({ operation }) => operation === 'SUCCESS'), `${persist}: ${from}`);
     }
+    assert.deepEqual(acknowledged.map(({ _id }) => replies.findIndex(({ data }) => data._id === _id)),
+      acknowledged.map(({ _id }) => _id));
     const refused = replies.filter(({ operation }) => operation === 'FAILURE');
     for (const { data } of refused) assert.equal(typeof data, 'string');
     await assertThere(place, acknowledged);

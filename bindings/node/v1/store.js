@@ -7,8 +7,8 @@
 //    acknowledged is with the operating system ('os', for persist: false), or syncs within the interval ('async').
 // 2. A record is stored under the id that the controller gave: ids that it gave to nothing are burned, and no record
 //    is ever replaced by another.
-// 3. What was committed and not flushed yet is kept in `#unflushed`. Where the engine has met a failing disk, it is
-//    opened again and given what it then lacks.
+// 3. What was committed and not flushed yet is kept in `#unflushed`. Where the engine has met a failing disk, it writes
+//    nothing more: saves fail, and reads go on. The next persist opens it again, and gives it what it then lacks.
 'use strict';
 
 const fs = require('node:fs');
@@ -24,7 +24,7 @@ const { success, failure } = operations;
 
 const NAME = 'diamonddb';
 /** The engine writes nothing more, or does not know what it wrote, until it was opened again. */
-const BROKEN = ['POISONED', 'COMMIT_UNKNOWN', 'CLOSED'];
+const BROKEN = ['POISONED', 'COMMIT_UNKNOWN'];
 /** So many are not held in memory for who never asks for a persist. */
 const UNFLUSHED_MAX = 1 << 16;
 const BURNED_MAX = 1_000_000;
@@ -38,8 +38,10 @@ class Store {
   #committing = null;
   #unflushed = [];
   #flushing = null;
-  /** What went wrong since the last persist, which will say so. */
+  /** What went wrong since the last persist, and the next will say. */
   #failure = null;
+  /** Why nothing is written at the moment. */
+  #brokenBy = null;
 
   /** location: the folder, made where it is missing. */
   constructor(location = './data/') {
@@ -76,7 +78,7 @@ class Store {
     this.#commit();
     await this.#flushing;
     const [database, lost] = [this.#database, this.#failure];
-    this.#options = this.#database = this.#failure = null;
+    this.#options = this.#database = this.#failure = this.#brokenBy = null;
     this.#handles.clear();
     this.#unflushed = [];
     await database?.close();
@@ -142,16 +144,23 @@ class Store {
   async #fetchRecord({ table, id }) {
     this.#use();
     this.#commit();
-    const record = this.#handleOf(table.name).fetch(id);
+    const record = this.#handleOf(table.name).fetch(id) ?? this.#findUnflushed(table.name, id);
     if (record !== undefined) return success(record);
     return failure(`ERROR: no record at index ${id} in table ${table.name}: it was not stored, or not imported`);
+  }
+
+  /** Opened again only to be read, the engine may lack these. */
+  #findUnflushed(name, id) {
+    if (this.#brokenBy === null) return undefined;
+    return this.#unflushed.find((entry) => entry.name === name && entry.id === id)?.record;
   }
 
   async #persistAll() {
     this.#use();
     this.#commit();
     await this.#flushing;
-    if (this.#unflushed.length > 0) await this.#flush();
+    if (this.#brokenBy === null && this.#unflushed.length > 0) await this.#flush();
+    if (this.#brokenBy !== null) this.#openAgain();
     const failed = this.#failure;
     this.#failure = null;
     return failed === null ? success() : failureOf(failed);
@@ -165,6 +174,7 @@ class Store {
     this.#flushing = null;
     if (error === undefined) this.#unflushed.splice(0, count);
     else this.#failed(error);
+    this.#failure ??= error ?? null;
   }
 
   /** Rule 1. */
@@ -173,14 +183,14 @@ class Store {
     [this.#queue, this.#committing] = [[], null];
     for (const [name, entries] of byTable(queue)) this.#commitTo(name, entries);
     const isMuch = this.#unflushed.length >= UNFLUSHED_MAX;
-    if (isMuch && this.#flushing === null && this.#database !== null) this.#flush();
+    if (isMuch && this.#flushing === null && this.#brokenBy === null) this.#flush();
   }
 
   #commitTo(name, entries) {
     try {
       this.#add(name, entries);
     } catch (error) {
-      if (isBroken(error)) this.#failed(error);
+      this.#failed(error);
       // It took none of them: each is tried alone, and has its own error.
       for (const entry of entries) this.#addOne(name, entry);
     }
@@ -197,6 +207,7 @@ class Store {
 
   /** Rule 2. All entries, or none. */
   #add(name, entries) {
+    if (this.#brokenBy !== null) throw this.#brokenBy;
     const handle = this.#handleOf(name);
     const begin = handle.nextId();
     const [records, burned] = [[], []];
@@ -215,10 +226,26 @@ class Store {
     if (burned.length > 0) handle.deleteManySync(burned);
   }
 
-  /** Rule 3. While a flush is under way the database cannot be closed; it will fail as well, and come here. */
   #failed(error) {
+    if (!(error instanceof DiamondError && BROKEN.includes(error.code))) return;
     this.#failure ??= error;
-    if (isBroken(error) && this.#flushing === null) this.#letGo();
+    this.#brokenBy ??= error;
+  }
+
+  /** Rule 3. Where that fails too, what can be read is read. */
+  #openAgain() {
+    const error = this.#brokenBy;
+    this.#brokenBy = null;
+    try {
+      this.#letGo();
+      this.#database = openSync(this.path, this.#options);
+      for (const [name, entries] of byTable(this.#unflushed)) this.#add(name, entries);
+    } catch (again) {
+      this.#failure ??= again;
+      this.#brokenBy = error ?? again;
+      this.#letGo();
+      this.#database = openSync(this.path, { readOnly: true });
+    }
   }
 
   #letGo() {
@@ -235,16 +262,6 @@ class Store {
     if (this.#options === null) throw new Error(`The store in ${this.#folder} was not initialized.`);
     if (this.#database === null) this.#openAgain();
     return this.#database;
-  }
-
-  #openAgain() {
-    this.#database = openSync(this.path, this.#options);
-    try {
-      for (const [name, entries] of byTable(this.#unflushed)) this.#add(name, entries);
-    } catch (error) {
-      this.#letGo();
-      throw error;
-    }
   }
 
   #handleOf(name) {
@@ -274,10 +291,6 @@ function nothing() {}
 
 function itself(error) {
   return error;
-}
-
-function isBroken(error) {
-  return error instanceof DiamondError && BROKEN.includes(error.code);
 }
 
 module.exports = { Store };
