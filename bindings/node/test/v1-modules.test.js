@@ -239,6 +239,18 @@ test('the timer persists on its interval, and each persist begins when the last 
   assert.equal(store.persisted.size, 1);
 });
 
+test('what nobody asks to persist is persisted before it fills the memory', async () => {
+  const store = new QueueStore();
+  const { db } = await openPeople({ store });
+  for (let age = 0; age < 100; age++) {
+    await Promise.all(Array.from({ length: 1100 }, () => db.saveRecord('people', { age })));
+  }
+  const persists = store.heard.filter((operation) => operation === 'PERSIST_ALL').length;
+  assert.ok(persists >= 1 && persists < 20, `${persists} persists`);
+  assert.ok(store.persisted.size >= 100_000);
+  await db.close();
+});
+
 test('close persists, closes modules that can be closed, and tells of their failures', async () => {
   const closed = [];
   const store = Object.assign(new QueueStore(), { close: async () => closed.push('store') });

@@ -31,7 +31,7 @@ class Database {
   #pending;
   #pendingCount;
   #persisting = Promise.resolve();
-  #isPersisting = false;
+  #persistCount = 0;
   #hasFailed;
   /** The failure of a persist that nobody waited for. */
   #unheard;
@@ -152,7 +152,7 @@ class Database {
     const reply = await ask(this.#store, storeRecord(table, record, id));
     entry.isAccepted = !isFailure(reply);
     if (!entry.isAccepted) this.#forget(table, id);
-    if (this.#pendingCount >= PENDING_MAX && !this.#isPersisting) this.#persistUnheard();
+    if (this.#pendingCount >= PENDING_MAX) this.#persistUnheard();
     return reply;
   }
 
@@ -201,7 +201,7 @@ class Database {
 
   /** For who does not wait: the next who does is told of a failure. */
   async #persistUnheard() {
-    if (this.#isPersisting || this.#state !== 'ready') return;
+    if (this.#persistCount > 0 || this.#state !== 'ready') return;
     const reply = await this.#persist();
     if (isFailure(reply)) this.#unheard = failure(`A persist before this one failed: ${reply.data}`);
   }
@@ -209,17 +209,17 @@ class Database {
   /** One at a time. */
   #persist() {
     this.#underWay += 1;
+    this.#persistCount += 1;
     const persisted = this.#persisting.then(() => this.#persistNow());
     this.#persisting = persisted;
     return persisted;
   }
 
   async #persistNow() {
-    this.#isPersisting = true;
     const reply = this.#hasFailed ? await this.#storeAgain() : undefined;
     const ended = isFailure(reply) ? reply : await this.#persistStored();
     this.#hasFailed = isFailure(ended);
-    this.#isPersisting = false;
+    this.#persistCount -= 1;
     this.#end();
     return isFailure(ended) ? ended : success();
   }
@@ -282,7 +282,8 @@ class Database {
 
   #noTable(name) {
     const names = Object.keys(this.tables);
-    return failure(`ERROR: no table ${String(name)}; ${names.length === 0 ? 'there is none' : `there are: ${names.join(', ')}`}.`);
+    const there = names.length === 0 ? 'there is none' : `there are: ${names.join(', ')}`;
+    return failure(`ERROR: no table ${String(name)}; ${there}.`);
   }
 }
 
