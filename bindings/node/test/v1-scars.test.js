@@ -121,6 +121,8 @@ test('our cache keeps as many records of each table as its size says, those that
     const has = async (id) => (await cache.message(fetchRecord(table, id))).data?.age;
     for (const id of [0, 1, 2]) await cache.message(storeRecord(table, { age: id }, id));
     assert.equal(await has(0), 0); // Used again, so that 1 goes first.
+    await cache.message(storeRecord(table, { age: 3 }, 3));
+    assert.deepEqual([await has(1), await has(0)], [undefined, 0]);
     for (const id of [3, 0, 4]) await cache.message(storeRecord(table, { age: id }, id));
     assert.deepEqual(await Promise.all([0, 1, 2, 3, 4].map(has)), [0, undefined, undefined, 3, 4]);
     // What it cannot keep as it is given it forgets, and its room is used again.

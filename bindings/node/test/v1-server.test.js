@@ -70,8 +70,10 @@ test('what is wrong is a FAILURE message that says so, and the next request is s
 });
 
 test('a body over 8 MiB is refused, and one of random bytes is', async () => {
-  const reply = await ask(' '.repeat(8 * 1024 * 1024 + 1));
-  assert.deepEqual(reply, { operation: 'FAILURE', data: 'ERROR: a body has at most 8388608 bytes' });
+  for (const size of [1, 2 ** 20, 2 ** 25]) {
+    const reply = await ask(' '.repeat(8 * 1024 * 1024 + size));
+    assert.deepEqual(reply, { operation: 'FAILURE', data: 'ERROR: a body has at most 8388608 bytes' });
+  }
   let seed = 12345;
   const random = () => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed; };
   for (let round = 0; round < 300; round++) {

@@ -55,7 +55,7 @@ async function replyTo(db, request) {
 async function bodyOf(request) {
   const chunks = [];
   let size = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+  for await (const chunk of request) {
     size += chunk.length;
     if (size > BODY_MAX) throw failure(`ERROR: a body has at most ${BODY_MAX} bytes`);
     chunks.push(chunk);
