@@ -162,6 +162,17 @@ test('names with __, . and ; are found, and wide numbers, fractions and blanks r
   await db.close();
 });
 
+test('a table that the engine of today has no room for is reported, and costs no other table', async () => {
+  const place = oldFolder((folder) => edit(folder, 'meta.txt', (text) => `long__text;string;30000__30000__1\n${text}`));
+  const { given: { db, findings } } = await warningsOf(() => opened(place));
+  assert.equal(findings.length, 1);
+  assert.equal(findings[0].table, 'long');
+  assert.match(findings[0].why, /65536|64 KiB|21845/);
+  assert.deepEqual(Object.keys(db.tables).sort(), ['cities', 'people']);
+  await assertPeople(db);
+  await db.close();
+});
+
 test('a next id that is far behind the rows is not believed, and said so', async () => {
   const place = oldFolder((folder) => edit(folder, 'meta.txt', (text) => text.replace('__260', '__260000000000')));
   const { given: { db, findings } } = await warningsOf(() => opened(place));

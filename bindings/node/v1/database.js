@@ -138,7 +138,7 @@ class Database {
     }
     this.#underWay += 1;
     const id = table.index++;
-    if (this.#cache !== null) this.#askCache(storeRecord(table, fitted, id));
+    this.#tellCache(table, fitted, id);
     const reply = await this.#askToStore(table, fitted, id);
     this.#end();
     return isFailure(reply) ? reply : success({ _id: id, ...fitted });
@@ -170,7 +170,8 @@ class Database {
 
   async #find(table, id) {
     const message = fetchRecord(table, id);
-    const cached = this.#cache === null ? undefined : await this.#askCache(message);
+    const cached = this.#cache === null ? undefined : await ask(this.#cache, message);
+    if (isFailure(cached)) this.#warn(cached);
     if (isSuccess(cached) && isRecord(cached.data)) return cached;
     const pending = this.#pending.get(table)?.get(id);
     if (pending !== undefined) return success(pending.record);
@@ -178,18 +179,22 @@ class Database {
     if (!isSuccess(reply) && !isFailure(reply)) {
       return failure(`ERROR: the store answered FETCH_RECORD with ${show(reply)}; a SUCCESS or FAILURE is due.`);
     }
-    if (isRecord(reply.data) && this.#cache !== null) this.#askCache(storeRecord(table, reply.data, id));
+    if (isRecord(reply.data)) this.#tellCache(table, reply.data, id);
     return reply;
   }
 
-  /** A cache that fails is bypassed, and said to, once. */
-  async #askCache(message) {
-    const reply = await ask(this.#cache, message);
-    if (isFailure(reply) && !this.#hasWarned) {
-      this.#hasWarned = true;
-      process.emitWarning(`The cache failed, and the store is asked in its place: ${reply.data}`, 'DiamondDB');
-    }
-    return reply;
+  /** Nobody waits for it. */
+  async #tellCache(table, record, id) {
+    if (this.#cache === null) return;
+    const reply = await ask(this.#cache, storeRecord(table, record, id));
+    if (isFailure(reply)) this.#warn(reply);
+  }
+
+  /** A cache that fails is bypassed, and that is said once. */
+  #warn({ data }) {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    process.emitWarning(`The cache failed, and the store is asked in its place: ${data}`, 'DiamondDB');
   }
 
   async #persistHeard() {
@@ -267,7 +272,8 @@ class Database {
     clearInterval(this.#timer);
     while (this.#underWay > 0) await new Promise((resolve) => this.#whenIdle.push(resolve));
     const replies = [await this.#persistHeard()];
-    for (const module of [this.#store, this.#cache]) replies.push(await closed(module));
+    // One object may be both.
+    for (const module of new Set([this.#store, this.#cache])) replies.push(await closed(module));
     return replies.find(isFailure) ?? success();
   }
 

@@ -57,7 +57,10 @@ async function fill(folder, work) {
   const db = await open(work, { durability: 'async' });
   try {
     const tables = [];
-    for (const meta of readMeta(folder, findings)) tables.push(await fillTable(db, folder, meta, findings));
+    for (const { name, schema, next } of readMeta(folder, findings)) {
+      const table = await makeTable(db, name, schema, findings);
+      if (table !== undefined) tables.push(await fillTable(table, folder, { name, schema, next }, findings));
+    }
     await db.close(); // It is on disk, or this rejects.
     return { tables, findings: findings.all };
   } catch (error) {
@@ -104,8 +107,18 @@ function readFields(text) {
   return end === text.length ? schema : undefined;
 }
 
-async function fillTable(db, folder, { name, schema, next }, findings) {
-  const table = await db.makeTable(name, toEngine(schema));
+/** undefined where the engine has no such tables: its records are of 64 KiB at most. */
+async function makeTable(db, name, schema, findings) {
+  try {
+    return await db.makeTable(name, toEngine(schema));
+  } catch (error) {
+    if (error.code !== 'INVALID' && error.code !== 'TOO_LARGE') throw error;
+    findings.add({ table: name, why: error.message });
+    return undefined;
+  }
+}
+
+async function fillTable(table, folder, { name, schema, next }, findings) {
   const pages = pagesOf(folder, name);
   const last = pages.at(-1) ?? -1;
   const end = Math.min(next, (last + 1) * PAGE + MISSING_MAX);
@@ -226,7 +239,7 @@ function warn({ findings }, target) {
   const where = first.page === undefined ? `${first.table ?? `${first.file}, line ${first.line}`}` :
     `${first.table}, page ${first.page}, position ${first.position}`;
   process.emitWarning(`${findings.length} ${findings.length === 1 ? 'thing' : 'things'} could not be imported. The ` +
-    `first is ${where}: ${first.why}. All are in ${target}.import.json.`, 'DiamondDB');
+    `first is ${where} (${first.why}). All are in ${target}.import.json.`, 'DiamondDB');
 }
 
 function pageFile(name, page) {
