@@ -167,7 +167,8 @@ test('before init, after close, and where persist is no interval, each call is a
   for (const call of calls()) assert.match(await failing(call), /was closed/);
   assert.deepEqual(await db.close(), { operation: 'SUCCESS' });
   assert.deepEqual(await db.init({ persist: 50 }), { operation: 'SUCCESS' });
-  await db.close();
+  const closing = [db.makeTable('people', PEOPLE), db.close(), db.close()];
+  for (const reply of await Promise.all(closing)) assert.deepEqual(reply, { operation: 'SUCCESS' });
 });
 
 test('what is called while init or makeTable is under way is done after it, in the order of the calls', async () => {

@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const net = require('node:net');
 const { once } = require('node:events');
 const { after, before, test } = require('node:test');
-const { v1, openPeople } = require('./v1-support.js');
+const { v1, operations, openPeople } = require('./v1-support.js');
 
 const SCHEMA = { name: ['string', 15], age: ['number', 3] };
 let db;
@@ -105,6 +105,22 @@ test('requests for a table are served while it is being made, after it', async (
   const saved = await ask({ operation: 'SAVE', data: { table: 'later', body: { name: 'Abby' } } });
   assert.deepEqual(saved.data, { _id: 0, name: 'Abby' });
   await made;
+});
+
+test('a record that is no JSON is a FAILURE message, and no crash', async () => {
+  const { db: odd } = await openPeople({
+    store: { message: ({ operation }) => (operation === 'FETCH_RECORD' ? operations.success({ name: 1n }) : undefined) },
+  });
+  await odd.saveRecord('people', {});
+  await odd.writeToDisk();
+  const other = v1.server(odd, { port: 0 });
+  await once(other, 'listening');
+  const body = JSON.stringify({ operation: 'FETCH', data: { table: 'people', id: 0 } });
+  const answer = await fetch(`http://127.0.0.1:${other.address().port}/query`, { method: 'POST', body });
+  assert.match((await answer.json()).data, /BigInt/);
+  other.closeAllConnections();
+  other.close();
+  await odd.close();
 });
 
 test('PORT says where it listens, on 127.0.0.1 only', async () => {

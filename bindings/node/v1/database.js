@@ -27,6 +27,7 @@ class Database {
   #underWay = 0;
   #whenIdle = [];
   #timer = null;
+  #closing = null;
   /** By table, the records by id. */
   #pending;
   #pendingCount;
@@ -54,6 +55,7 @@ class Database {
       return failure(`ERROR: persist is false, or milliseconds from 1 to ${INTERVAL_MAX}, not ${show(persist)}.`);
     }
     this.#state = 'busy';
+    this.#closing = null;
     this.#forgetAll();
     const reply = checkTables(await ask(this.#store, operations.initialize(persist)));
     if (isFailure(reply)) console.error(`DiamondDB: the store could not be initialized: ${reply.data}`);
@@ -90,8 +92,9 @@ class Database {
 
   /** Stops the timer, persists, and closes the store and the cache, where they have a close(). */
   close() {
-    if (this.#state === 'new' || this.#state === 'closed') return Promise.resolve(success());
-    return this.#run(() => this.#close());
+    if (this.#state === 'new') return Promise.resolve(success());
+    this.#closing ??= this.#run(() => this.#close());
+    return this.#closing;
   }
 
   #run(work) {

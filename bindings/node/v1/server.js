@@ -35,8 +35,9 @@ function server(db, { port = process.env.PORT || PORT } = {}) {
 }
 
 async function answer(db, request, response) {
-  const reply = await replyTo(db, request).catch(failureOf);
-  const text = JSON.stringify(reply);
+  // A store of the user's own may give what is no JSON.
+  const text = await replyTo(db, request).then((reply) => JSON.stringify(reply))
+    .catch((thrown) => JSON.stringify(failureOf(thrown)));
   // What is left of a body that was refused is not read.
   if (!request.complete) response.setHeader('connection', 'close');
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }).end(text);
