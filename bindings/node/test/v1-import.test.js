@@ -86,6 +86,18 @@ test('an import is made once: what was saved since is there when the folder is o
   await alone.db.close();
 });
 
+test('old files that come where there is a database already are not passed over in silence', async () => {
+  const { db, place } = await openPeople();
+  await db.saveRecord('people', { name: 'Kim' });
+  await db.close();
+  fs.cpSync(path.join(__dirname, 'v1-data'), place, { recursive: true });
+  const { given, heard } = await warningsOf(() => opened(place));
+  assert.equal(given.store.imported, null);
+  assert.equal((await given.db.fetchRecord('people', 0)).data.name, 'Kim');
+  assert.match(heard[0], /never imported, since there is a database/);
+  await given.db.close();
+});
+
 test('rows that cannot be read are reported by table, page and position, and their ids burned', async () => {
   const place = oldFolder((folder) => {
     // Record 107: an age that is none.

@@ -108,9 +108,8 @@ test('requests for a table are served while it is being made, after it', async (
 });
 
 test('a record that is no JSON is a FAILURE message, and no crash', async () => {
-  const { db: odd } = await openPeople({
-    store: { message: ({ operation }) => (operation === 'FETCH_RECORD' ? operations.success({ name: 1n }) : undefined) },
-  });
+  const message = ({ operation }) => (operation === 'FETCH_RECORD' ? operations.success({ name: 1n }) : undefined);
+  const { db: odd } = await openPeople({ store: { message } });
   await odd.saveRecord('people', {});
   await odd.writeToDisk();
   const other = v1.server(odd, { port: 0 });

@@ -26,12 +26,23 @@ const PAGE = 100;
 /** A next id so far behind the last row is no next id. */
 const MISSING_MAX = 1_000_000;
 
+/** Imports a folder of the first version, where there is no database yet; gives the report of it, or null. */
+async function importOnce(folder, target) {
+  if (!fs.existsSync(path.join(folder, META))) return null;
+  if (!fs.existsSync(target)) return importFolder(folder, target);
+  if (!fs.existsSync(reportFile(target))) {
+    process.emitWarning(`${folder} has tables of the first version in ${META}, and they were never imported, since ` +
+      `there is a database: ${target}. Give the Store another folder, with only the old files.`, 'DiamondDB');
+  }
+  return null;
+}
+
 /** Makes a database at target of the folder's tables. Gives {tables, findings}, which a file beside it keeps. */
 async function importFolder(folder, target) {
   const work = fs.mkdtempSync(`${target}.importing-`);
   try {
     const report = await fill(folder, work);
-    fs.writeFileSync(`${target}.import.json`, `${JSON.stringify(report, null, 2)}\n`, { flush: true });
+    fs.writeFileSync(reportFile(target), `${JSON.stringify(report, null, 2)}\n`, { flush: true });
     await fs.promises.rename(work, target);
     sync(path.dirname(target));
     warn(report, target);
@@ -239,7 +250,11 @@ function warn({ findings }, target) {
   const where = first.page === undefined ? `${first.table ?? `${first.file}, line ${first.line}`}` :
     `${first.table}, page ${first.page}, position ${first.position}`;
   process.emitWarning(`${findings.length} ${findings.length === 1 ? 'thing' : 'things'} could not be imported. The ` +
-    `first is ${where} (${first.why}). All are in ${target}.import.json.`, 'DiamondDB');
+    `first is ${where} (${first.why}). All are in ${reportFile(target)}.`, 'DiamondDB');
+}
+
+function reportFile(target) {
+  return `${target}.import.json`;
 }
 
 function pageFile(name, page) {
@@ -253,4 +268,4 @@ function sync(folder) {
   fs.closeSync(file);
 }
 
-module.exports = { importFolder, sweep, META };
+module.exports = { importOnce, sweep };

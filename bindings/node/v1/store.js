@@ -17,7 +17,7 @@ const { isDeepStrictEqual } = require('node:util');
 const { open, openSync, DiamondError } = require('../index.js');
 const { operations, failureOf } = require('./operations.js');
 const { schemaLength, toEngine, fromEngine, difference, put, show } = require('./schemas.js');
-const { importFolder, sweep, META } = require('./import.js');
+const { importOnce, sweep } = require('./import.js');
 
 const { INITIALIZE_PERSISTANCE, MAKE_TABLE, UPDATE_META, STORE_RECORD, FETCH_RECORD, PERSIST_ALL } = operations;
 const { success, failure } = operations;
@@ -100,9 +100,7 @@ class Store {
   async #initialize({ persist = false } = {}) {
     await this.close();
     fs.mkdirSync(this.#folder, { recursive: true });
-    if (!fs.existsSync(this.path) && fs.existsSync(path.join(this.#folder, META))) {
-      this.imported = await importFolder(this.#folder, this.path);
-    }
+    this.imported = await importOnce(this.#folder, this.path);
     const options = persist === false ? { durability: 'os' } : { durability: 'async', intervalMs: persist };
     this.#database = await open(this.path, options);
     this.#options = options;
