@@ -318,7 +318,7 @@ RUNS ?= 10000000
 CUTS ?= 200
 FILE_SYSTEMS ?= ext4
 
-SOAKS := crash faults damage kill limits schedules fuzz threads readers
+SOAKS := crash faults damage kill limits schedules fuzz threads readers serve
 
 .PHONY: bench bench-quick bench-sustained bench-bindings soak $(SOAKS:%=soak-%) power-cuts
 
@@ -395,6 +395,11 @@ soak-threads: $(SETUP)/rust $(SETUP)/tools-build
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread --cfg tsan' TSAN_OPTIONS=history_size=7 \
 		DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=$(ROUNDS) $(CARGO) test -Zbuild-std --target $(SANITIZED) \
 		--target-dir $(TARGET)/sanitized --features simulation --test threads -- --test-threads 1 --nocapture
+
+# Eight clients, and a kill -9 in the middle; then ten times as much that is no request.
+soak-serve: $(SETUP)/rust $(SETUP)/tools-test
+	DIAMOND_SECONDS=60 $(SOAK) --test serve -- --nocapture kill_in_the_midst
+	DIAMOND_SEED=$(SEED) DIAMOND_ROUNDS=100000 $(SOAK) --test serve -- --nocapture random
 
 # What reads Arrow reads a table: too heavy to be installed for every test.
 soak-readers: test-setup local
