@@ -724,7 +724,10 @@ diamond_status diamond_table_delete_many(diamond_table *table, const uint64_t *i
 /** diamond_table_save of a record as a JSON object. */
 diamond_status diamond_table_save_json(diamond_table *table, const char *json, size_t json_size, uint64_t *id);
 
-/** diamond_table_save_many of records as a JSON array of objects; count becomes how many there were. */
+/**
+ * diamond_table_save_many of records as a JSON array of objects; count becomes how many there were. TOO_LARGE: they
+ * take more than 256 MiB.
+ */
 diamond_status diamond_table_save_many_json(diamond_table *table, const char *json, size_t json_size,
     uint64_t *first_id, size_t *count);
 

@@ -208,6 +208,16 @@ fn a_required_field_refuses_to_be_null_by_every_way_in() {
     assert_eq!(scan_json(&table), [(0, r#"{"name":"Abby","age":null}"#.to_owned())]);
 }
 
+#[test]
+fn a_short_text_cannot_ask_for_more_memory_than_there_is() {
+    let (_folder, db) = database();
+    let table = db.make_table("large", &schema(r#"{"bytes": ["bytes", 60000]}"#)).unwrap();
+    let array = format!("[{}{{}}]", "{},".repeat(9_999));
+    let why = ["records of table large, which take 60008 bytes each", "at most 4473 of them"];
+    assert_error(table.save_many_json(&array), Error::TooLarge, &why);
+    assert_eq!(table.next_id().unwrap(), RecordId(0));
+}
+
 fn scan_json(table: &Table) -> Vec<(u64, String)> {
     let mut cursor = table.scan(ScanRange::default()).unwrap();
     let next = || cursor.next_json(JsonStyle::default()).unwrap().map(|(id, text)| (id.0, text));

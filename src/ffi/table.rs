@@ -503,7 +503,8 @@ pub unsafe extern "C" fn diamond_table_save_json(
     })
 }
 
-/// diamond_table_save_many of records as a JSON array of objects; count becomes how many there were.
+/// diamond_table_save_many of records as a JSON array of objects; count becomes how many there were. TOO_LARGE: they
+/// take more than 256 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_save_many_json(
     table: *mut diamond_table,

@@ -14,6 +14,9 @@ use super::json::{JsonStyle, decode_json, encode_json, encode_json_many};
 use super::record::{Record, RecordMut, STATE_LIVE, decode_packed, encode_packed};
 use super::{Layout, RecordId, Schema};
 
+/// How many bytes the records of one JSON array take at most: a few letters of it may stand for 64 KiB.
+const ARRAY_SIZE_MAX: usize = 256 << 20;
+
 /// How many tables a database may have: each is a file.
 const COUNT_MAX: usize = 65_536;
 
@@ -76,7 +79,14 @@ impl TableForm {
 
     /// Packs an array of records into slots, one after the other. Returns how many.
     pub fn encode_json_many(&self, json: &str, slots: &mut Vec<u8>) -> Result<usize> {
-        encode_json_many(&self.schema, &self.name(), json, |_, slot| {
+        encode_json_many(&self.schema, &self.name(), json, |index, slot| {
+            if slots.len() + slot.len() > ARRAY_SIZE_MAX {
+                let (name, size) = (self.name(), slot.len());
+                let text = format!(
+                    "an array of records of table {name}, which take {size} bytes each, has at most {index} of them"
+                );
+                return Err(Error::TooLarge(text.into()));
+            }
             memory::reserve(slots, slot.len(), "the records of this array")?;
             slots.extend_from_slice(slot);
             Ok(())
