@@ -55,63 +55,59 @@ static void fill(diamond_table *table)
     free(all);
 }
 
-static void fetches(diamond_table *table)
+/* Nanoseconds for each of `count` that one call of `act` does: the median of some rounds. */
+static double measure(void (*act)(diamond_table *table), diamond_table *table, double count)
 {
     double rounds[ROUNDS];
-    uint64_t state = 1;
-    struct record found;
     for (int round = 0; round < ROUNDS; round++) {
         double begun = now_ns();
-        for (int i = 0; i < READS; i++) {
-            uint64_t id = next_id(&state);
-            check(diamond_table_fetch(table, id, &found, sizeof found, NULL));
-            check_record(&found, id);
-        }
+        act(table);
         rounds[round] = now_ns() - begun;
     }
-    tell("fetch, as bytes", "C", rounds, READS);
+    return median(rounds) / count;
 }
 
-static void fetches_of_many(diamond_table *table)
+static uint64_t random_state = 1;
+
+static void fetch_each(diamond_table *table)
+{
+    struct record found;
+    for (int i = 0; i < READS; i++) {
+        uint64_t id = next_id(&random_state);
+        check(diamond_table_fetch(table, id, &found, sizeof found, NULL));
+        check_record(&found, id);
+    }
+}
+
+static void fetch_batches(diamond_table *table)
 {
     static struct record found[BATCH];
     static uint64_t ids[BATCH];
-    double rounds[ROUNDS];
     diamond_records records = at(found);
-    uint64_t state = 1;
-    for (int round = 0; round < ROUNDS; round++) {
-        double begun = now_ns();
-        for (int batch = 0; batch < READS / BATCH; batch++) {
-            for (int i = 0; i < BATCH; i++) ids[i] = next_id(&state);
-            check(diamond_table_fetch_many(table, ids, BATCH, &records, NULL));
-            for (int i = 0; i < BATCH; i++) check_record(&found[i], ids[i]);
-        }
-        rounds[round] = now_ns() - begun;
+    for (int batch = 0; batch < READS / BATCH; batch++) {
+        for (int i = 0; i < BATCH; i++) ids[i] = next_id(&random_state);
+        check(diamond_table_fetch_many(table, ids, BATCH, &records, NULL));
+        for (int i = 0; i < BATCH; i++) check_record(&found[i], ids[i]);
     }
-    tell("fetch of 1000, a record", "C", rounds, READS);
 }
 
-static void saves(diamond_table *table)
+static void save_some(diamond_table *table, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct record it = record_of(i);
+        check(diamond_table_save(table, &it, sizeof it, NULL, NULL));
+    }
+}
+
+static void save_each(diamond_table *table) { save_some(table, SAVES); }
+static void save_each_synced(diamond_table *table) { save_some(table, SYNCED); }
+
+static void save_batches(diamond_table *table)
 {
     static struct record many[BATCH];
-    double rounds[ROUNDS];
-    for (int round = 0; round < ROUNDS; round++) {
-        double begun = now_ns();
-        for (int i = 0; i < SAVES; i++) {
-            struct record it = record_of(i);
-            check(diamond_table_save(table, &it, sizeof it, NULL, NULL));
-        }
-        rounds[round] = now_ns() - begun;
-    }
-    tell("save, async", "C", rounds, SAVES);
     for (int i = 0; i < BATCH; i++) many[i] = record_of(i);
     diamond_records records = at(many);
-    for (int round = 0; round < ROUNDS; round++) {
-        double begun = now_ns();
-        for (int i = 0; i < BATCHES; i++) check(diamond_table_save_many(table, &records, BATCH, NULL));
-        rounds[round] = now_ns() - begun;
-    }
-    tell("batch of 1000, async, a record", "C", rounds, BATCH * BATCHES);
+    for (int i = 0; i < BATCHES; i++) check(diamond_table_save_many(table, &records, BATCH, NULL));
 }
 
 static int32_t hears(void *context, const diamond_change *change, diamond_reply *reply)
@@ -132,51 +128,32 @@ static int32_t clears(void *context, diamond_reply *reply)
     return DIAMOND_MODULE_OK;
 }
 
+static void fetch_first(diamond_table *table)
+{
+    struct record found;
+    for (int i = 0; i < READS; i++) check(diamond_table_fetch(table, 0, &found, sizeof found, NULL));
+}
+
 static double fetch_time(diamond_cache_module *cache)
 {
     diamond_options options = {.struct_size = sizeof options, .flags = DIAMOND_OPEN_IN_MEMORY, .cache = cache};
-    struct record it = record_of(0);
-    double rounds[ROUNDS];
     diamond_db *db;
     check(diamond_open("callbacks", 9, &options, &db));
     diamond_table *table = make_in(db);
-    check(diamond_table_save(table, &it, sizeof it, NULL, NULL));
-    for (int round = 0; round < ROUNDS; round++) {
-        double begun = now_ns();
-        for (int i = 0; i < READS; i++) check(diamond_table_fetch(table, 0, &it, sizeof it, NULL));
-        rounds[round] = now_ns() - begun;
-    }
+    save_some(table, 1);
+    double time = measure(fetch_first, table, READS);
     check(diamond_table_close(table));
     check(diamond_close(db));
-    qsort(rounds, ROUNDS, sizeof *rounds, by_time);
-    return rounds[ROUNDS / 2] / READS;
+    return time;
 }
 
 /* A fetch over a cache that has nothing, less one without: a miss and what it hears of the record, two calls. */
-static void callbacks(void)
+static double callback_time(void)
 {
     diamond_cache_module cache = {
         .struct_size = sizeof cache, .store = hears, .fetch = has_nothing, .clear = clears,
     };
-    printf("callback\tC\t%.1f\n", (fetch_time(&cache) - fetch_time(NULL)) / 2);
-}
-
-static void synced(const char *folder)
-{
-    double rounds[ROUNDS];
-    diamond_db *db = open_in(folder, "synced", NULL);
-    diamond_table *table = make_in(db);
-    for (int round = 0; round < ROUNDS; round++) {
-        double begun = now_ns();
-        for (int i = 0; i < SYNCED; i++) {
-            struct record it = record_of(i);
-            check(diamond_table_save(table, &it, sizeof it, NULL, NULL));
-        }
-        rounds[round] = now_ns() - begun;
-    }
-    tell("save, sync", "C", rounds, SYNCED);
-    check(diamond_table_close(table));
-    check(diamond_close(db));
+    return (fetch_time(&cache) - fetch_time(NULL)) / 2;
 }
 
 int main(int count, char **arguments)
@@ -186,12 +163,17 @@ int main(int count, char **arguments)
     diamond_db *db = open_in(arguments[1], "async", &options);
     diamond_table *table = make_in(db);
     fill(table);
-    fetches(table);
-    fetches_of_many(table);
-    saves(table);
+    tell("fetch, as bytes", "C", measure(fetch_each, table, READS));
+    tell("fetch of 1000, a record", "C", measure(fetch_batches, table, READS));
+    tell("save, async", "C", measure(save_each, table, SAVES));
+    tell("batch of 1000, async, a record", "C", measure(save_batches, table, BATCH * BATCHES));
     check(diamond_table_close(table));
     check(diamond_close(db));
-    callbacks();
-    synced(arguments[1]);
+    tell("callback", "C", callback_time());
+    db = open_in(arguments[1], "synced", NULL);
+    table = make_in(db);
+    tell("save, sync", "C", measure(save_each_synced, table, SYNCED));
+    check(diamond_table_close(table));
+    check(diamond_close(db));
     return 0;
 }

@@ -53,10 +53,14 @@ static inline int by_time(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* Writes the median of what the rounds took, for each of `count`. */
-static inline void tell(const char *work, const char *column, double *rounds, double count)
+static inline double median(double *rounds)
 {
     qsort(rounds, ROUNDS, sizeof *rounds, by_time);
-    printf("%s\t%s\t%.1f\n", work, column, rounds[ROUNDS / 2] / count);
+    return rounds[ROUNDS / 2];
+}
+
+static inline void tell(const char *work, const char *column, double time_ns)
+{
+    printf("%s\t%s\t%.1f\n", work, column, time_ns);
     fflush(stdout);
 }

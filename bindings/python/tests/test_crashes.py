@@ -21,7 +21,7 @@ class Kept(Store):
     def fetch(self, table, ids): return [self.tables[table].get(id) for id in ids]
     def persist_all(self): pass
 
-def forked(work):
+def forked(work, meanwhile=lambda: None):
     child = os.fork()
     if child == 0:
         try:
@@ -30,6 +30,7 @@ def forked(work):
         except BaseException as error:
             print(repr(error), flush=True)
             os._exit(1)
+    meanwhile()
     assert os.waitpid(child, 0)[1] == 0
 """
 
@@ -95,17 +96,11 @@ def test_a_fork_opens_the_database_itself_once_the_parent_has_closed_it(child):
                 assert again.table("people")[0]["name"] == "Abby"
                 again.table("people").save({"name": "Bob"})
 
-        child = os.fork()
-        if child == 0:
-            try:
-                work()
-                os._exit(0)
-            except BaseException as error:
-                print(repr(error), flush=True)
-                os._exit(1)
-        db.close()
-        os.write(writer, b"1")
-        assert os.waitpid(child, 0)[1] == 0
+        def close():
+            db.close()
+            os.write(writer, b"1")
+
+        forked(work, close)
         with diamonddb.open("db") as db:
             assert len(db.table("people")) == 2
     """)
