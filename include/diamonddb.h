@@ -750,7 +750,7 @@ diamond_status diamond_table_replace_json(diamond_table *table, uint64_t id, con
 diamond_status diamond_table_replace_if_json(diamond_table *table, uint64_t id, const char *expected,
     size_t expected_size, const char *json, size_t json_size);
 
-/** diamond_table_replace_many by records as a JSON array of count objects. */
+/** diamond_table_replace_many by records as a JSON array of count objects. TOO_LARGE: they take more than 256 MiB. */
 diamond_status diamond_table_replace_many_json(diamond_table *table, const uint64_t *ids, size_t count,
     const char *json, size_t json_size);
 

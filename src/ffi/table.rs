@@ -607,7 +607,7 @@ pub unsafe extern "C" fn diamond_table_replace_if_json(
     })
 }
 
-/// diamond_table_replace_many by records as a JSON array of count objects.
+/// diamond_table_replace_many by records as a JSON array of count objects. TOO_LARGE: they take more than 256 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn diamond_table_replace_many_json(
     table: *mut diamond_table,

@@ -15,6 +15,7 @@ thread_local! {
     static LANE: usize = next_lane();
 }
 
+// Not the scheduler's counter: which lane a thread adds to changes no sum.
 fn next_lane() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) % COUNT
